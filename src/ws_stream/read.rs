@@ -1,0 +1,385 @@
+//! `ReadState`: messages in, bytes out.
+//!
+//! ```text
+//! Idle ── a binary message came ──▶ Chunk ── it was read to its end ──▶ Idle
+//! Idle ── the peer closed ──▶ PeerClosed ── our close frame is out, the socket ended ──▶ Shutdown
+//! Idle ── the peer sent text ──▶ Discard ── it closed ──▶ PeerClosed
+//! Idle, Discard ── the peer broke the protocol ──▶ Linger
+//! Shutdown ── the transport's sending side is shut down ──▶ Ended
+//! Discard, Linger ── the transport ended, or enough was discarded ──▶ Ended
+//! any but Chunk ── the transport ended or failed ──▶ Ended
+//! ```
+//!
+//! Only `Idle` and `Ended` wait for observers: the former so that events stay few, the latter so
+//! that they are not lost. In between, closing goes on without them.
+
+use std::{
+    fmt, io,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use futures_util::StreamExt;
+use tungstenite::{
+    Bytes, Error, Message, Utf8Bytes,
+    error::ProtocolError,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+use super::{
+    engine::{Engine, io_event},
+    socket::Socket,
+    wakers::Halves,
+    write::Unflushed,
+};
+use crate::{WsErr, WsEvent};
+
+pub(super) enum ReadState {
+    /// The next message has to be waited for.
+    Idle,
+    /// What is left of the current message: at least one byte.
+    Chunk(Bytes),
+    /// The peer's close frame came. Ours has to leave, then the socket is polled to its end, which
+    /// for a client is when the server closes the transport (RFC 6455, section 7.1.1).
+    PeerClosed,
+    /// The peer sent text. Its messages are discarded until it answers our close frame.
+    Discard { left: usize },
+    /// The socket lost track of the frames. Bytes are discarded until the transport ends.
+    Linger(Linger),
+    /// Both close frames are through, or the peer is gone.
+    Shutdown,
+    /// End of file, behind the events and the error, if they have not been told yet.
+    Ended(Option<io::Error>),
+}
+
+/// Reads the peer's last bytes, so that no reset of the transport destroys our close frame before
+/// the peer sees it.
+pub(super) struct Linger {
+    /// How many bytes more are discarded.
+    left: usize,
+    /// The sending side of the transport was shut down, as its peer may wait for that.
+    shut_down: bool,
+    /// Where the bytes go.
+    scratch: Box<[u8]>,
+}
+
+impl<T: Socket> Engine<T> {
+    /// The bytes of the current message, waiting for the next one where there is none. Empty at end
+    /// of file only.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        ready!(self.poll_fill(cx))?;
+        Poll::Ready(Ok(match &self.read {
+            ReadState::Chunk(bytes) => bytes,
+            _ => &[],
+        }))
+    }
+
+    /// Takes `amount` bytes off what `poll_chunk` returned.
+    ///
+    /// # Panics
+    ///
+    /// If that was less.
+    pub(super) fn consume_chunk(&mut self, amount: usize) {
+        let available = match &mut self.read {
+            ReadState::Chunk(bytes) if amount < bytes.len() => return bytes.advance(amount),
+            ReadState::Chunk(bytes) => bytes.len(),
+            _ => 0,
+        };
+        assert!(amount <= available, "consumed {amount} bytes of {available}");
+        if amount > 0 {
+            // the message goes at once, so that tungstenite can use its memory again
+            self.read = ReadState::Idle;
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..STEPS_PER_POLL {
+            if let ReadState::Ended(_) = self.read {
+                return self.poll_ended(cx);
+            }
+            let drained = self.poll_drain_as_reader(cx);
+            match &mut self.read {
+                ReadState::Chunk(_) => return Poll::Ready(Ok(())),
+                ReadState::Idle => {
+                    ready!(self.poll_events_as_reader(cx));
+                    if ready!(self.poll_pong_room(drained)) {
+                        let message = ready!(self.poll_message(cx));
+                        self.on_message(message);
+                    }
+                }
+                ReadState::PeerClosed => {
+                    ready!(drained);
+                    let message = ready!(self.poll_message(cx));
+                    self.on_message_after_close(message);
+                }
+                ReadState::Discard { .. } => {
+                    if ready!(self.poll_pong_room(drained)) {
+                        let message = ready!(self.poll_message(cx));
+                        self.on_discarded_message(message);
+                    }
+                }
+                ReadState::Linger(_) => ready!(self.poll_linger(cx, drained)),
+                ReadState::Shutdown => {
+                    ready!(drained);
+                    ready!(self.poll_shut_down(cx));
+                    self.on_ended(None);
+                }
+                ReadState::Ended(_) => {}
+            }
+        }
+        // a peer that sends much and says little must not starve other tasks
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_events_as_reader(cx));
+        match std::mem::replace(&mut self.read, ReadState::Ended(None)) {
+            ReadState::Ended(Some(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_drain_as_reader(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_drained() {
+            self.tasks.park_reader(cx.waker());
+        }
+        self.poll_drain(Halves::READ)
+    }
+
+    fn poll_events_as_reader(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.notifier.is_idle() {
+            self.tasks.park_reader(cx.waker());
+        }
+        self.poll_events(Halves::READ)
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let message = self.socket.poll_next_unpin(cx);
+        if message.is_pending() {
+            // the writer may leave something behind for the reader to move on
+            self.tasks.park_reader(cx.waker());
+        }
+        message
+    }
+
+    /// Waits for room for the pong that the next message may need. `false`: there will be none.
+    fn poll_pong_room(&mut self, drained: Poll<()>) -> Poll<bool> {
+        if self.unflushed_pongs <= MAX_UNFLUSHED_PONGS {
+            return Poll::Ready(true);
+        }
+        ready!(drained);
+        let has_room = self.unflushed_pongs == 0;
+        if !has_room {
+            // sending failed: what is still coming can't be answered
+            self.on_transport_error(io::ErrorKind::BrokenPipe.into());
+        }
+        Poll::Ready(has_room)
+    }
+
+    fn on_message(&mut self, message: Option<Result<Message, Error>>) {
+        match message {
+            Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => {}
+            Some(Ok(Message::Binary(bytes))) => self.read = ReadState::Chunk(bytes),
+            Some(Ok(Message::Text(_))) => self.on_text(),
+            Some(Ok(Message::Ping(data))) => {
+                self.on_pong_queued(&data);
+                self.notifier.push(|| WsEvent::Ping(data));
+            }
+            Some(Ok(Message::Pong(data))) => self.notifier.push(|| WsEvent::Pong(data)),
+            Some(Ok(Message::Close(frame))) => self.on_close(frame),
+            Some(Ok(Message::Frame(_))) => self.on_violation(
+                WsErr::Protocol,
+                CloseCode::Protocol,
+                Utf8Bytes::from_static("Unexpected raw frame"),
+            ),
+            Some(Err(error)) => self.on_read_error(error),
+            None => self.on_transport_end(),
+        }
+    }
+
+    fn on_read_error(&mut self, error: Error) {
+        match error {
+            Error::ConnectionClosed | Error::AlreadyClosed => self.on_transport_end(),
+            Error::Io(error) => self.on_transport_error(error),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                tracing::debug!("the transport ended without a close frame from the peer");
+                self.push_error(|| WsErr::MissingCloseFrame);
+                self.on_transport_end();
+            }
+            error => {
+                let (code, reason) = close_reason(&error);
+                self.on_violation(error.into(), code, reason);
+            }
+        }
+    }
+
+    /// Text is no violation of the protocol, but of what a byte stream can carry.
+    fn on_text(&mut self) {
+        let reason = Utf8Bytes::from_static("Text messages are not supported.");
+        self.refuse(WsErr::ReceivedText, CloseCode::Unsupported, reason);
+        self.read = ReadState::Discard { left: MAX_DISCARDED };
+    }
+
+    fn on_violation(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
+        self.refuse(error, code, reason);
+        self.begin_linger(MAX_DISCARDED);
+    }
+
+    fn refuse(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
+        tracing::warn!(%error, %code, %reason, "refusing what the peer sent");
+        self.begin_close(Some(CloseFrame { code, reason }), Unflushed::OURS);
+        self.push_error(|| error);
+        self.tasks.wake_halves(Halves::WRITE);
+    }
+
+    fn on_close(&mut self, frame: Option<CloseFrame>) {
+        let code = frame.as_ref().map(|frame| u16::from(frame.code));
+        tracing::debug!(code, "the peer sent a close frame");
+        self.notifier.push(|| WsEvent::CloseFrame(frame));
+        self.on_peer_closed();
+        self.read = ReadState::PeerClosed;
+    }
+
+    fn on_message_after_close(&mut self, message: Option<Result<Message, Error>>) {
+        match message {
+            None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => {
+                self.read = ReadState::Shutdown;
+            }
+            // how TLS says that the server closed its transport without saying so
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.read = ReadState::Shutdown;
+            }
+            Some(Err(Error::Io(error))) => self.on_transport_error(error),
+            Some(Err(error)) => {
+                let (code, reason) = close_reason(&error);
+                self.refuse(error.into(), code, reason);
+                self.read = ReadState::Shutdown;
+            }
+            Some(Ok(_)) => {} // the socket refuses these itself
+        }
+    }
+
+    fn on_discarded_message(&mut self, message: Option<Result<Message, Error>>) {
+        let ReadState::Discard { left } = &mut self.read else { return };
+        match message {
+            Some(Ok(Message::Close(frame))) => self.on_close(frame),
+            Some(Ok(message)) => {
+                *left = left.saturating_sub(message.len() + FRAME_HEADER);
+                if *left == 0 {
+                    self.on_ended(None);
+                } else if let Message::Ping(data) = message {
+                    self.on_pong_queued(&data);
+                }
+            }
+            Some(Err(_)) => {
+                let left = *left;
+                self.begin_linger(left);
+            }
+            None => self.read = ReadState::Shutdown,
+        }
+    }
+
+    /// The socket answers pings by itself; the answer has to be flushed.
+    fn on_pong_queued(&mut self, data: &Bytes) {
+        self.unflushed |= Unflushed::OURS;
+        self.unflushed_pongs += data.len() + FRAME_HEADER;
+    }
+
+    fn begin_linger(&mut self, left: usize) {
+        self.read = ReadState::Linger(Linger {
+            left,
+            shut_down: false,
+            scratch: vec![0; LINGER_BUFFER].into(),
+        });
+    }
+
+    /// Discards one read of the transport. Goes on while our close frame is stuck: the peer may
+    /// take it only after we took what it is sending.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, drained: Poll<()>) -> Poll<()> {
+        self.tasks.park_reader(cx.waker());
+        let ReadState::Linger(linger) = &mut self.read else { return Poll::Ready(()) };
+        if drained.is_ready() && !linger.shut_down {
+            let mut both = Context::from_waker(&self.both);
+            linger.shut_down = self.socket.poll_close_transport(&mut both).is_ready();
+        }
+        match ready!(self.socket.poll_read_transport(cx, &mut linger.scratch)) {
+            Ok(length) if length > 0 && length < linger.left => linger.left -= length,
+            Ok(0) if !linger.shut_down => self.read = ReadState::Shutdown,
+            Ok(_) | Err(_) => self.on_ended(None),
+        }
+        Poll::Ready(())
+    }
+
+    /// Shuts down the sending side of the transport. The server does this first, so that it has the
+    /// connection in `TIME_WAIT` (RFC 6455, section 7.1.1); a client gets here after the server.
+    fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tasks.park_reader(cx.waker());
+        let mut both = Context::from_waker(&self.both);
+        if let Err(error) = ready!(self.socket.poll_close_transport(&mut both)) {
+            // both close frames are through: nothing is lost
+            tracing::debug!(%error, "the transport did not shut down cleanly");
+        }
+        Poll::Ready(())
+    }
+
+    fn on_transport_error(&mut self, error: io::Error) {
+        tracing::debug!(%error, "the transport failed");
+        self.push_error(|| io_event(&error));
+        self.on_broken_transport(&error);
+        self.on_ended(Some(error));
+    }
+
+    fn on_transport_end(&mut self) {
+        self.on_ended(None);
+    }
+
+    fn on_ended(&mut self, error: Option<io::Error>) {
+        tracing::debug!("the websocket is closed for reading");
+        self.notifier.push_closed();
+        self.on_read_end();
+        self.read = ReadState::Ended(error);
+    }
+}
+
+impl fmt::Debug for ReadState {
+    /// The state's name, no data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "Idle",
+            Self::Chunk(_) => "Chunk",
+            Self::PeerClosed => "PeerClosed",
+            Self::Discard { .. } => "Discard",
+            Self::Linger(_) => "Linger",
+            Self::Shutdown => "Shutdown",
+            Self::Ended(_) => "Ended",
+        })
+    }
+}
+
+/// The close code (RFC 6455, section 7.4.1) for what the peer did, and what to tell it.
+fn close_reason(error: &Error) -> (CloseCode, Utf8Bytes) {
+    match error {
+        Error::Protocol(violation) => (CloseCode::Protocol, violation.to_string().into()),
+        Error::Utf8(_) => (CloseCode::Invalid, Utf8Bytes::from_static("Invalid UTF-8")),
+        Error::Capacity(limit) => (CloseCode::Size, limit.to_string().into()),
+        error => (CloseCode::Error, error.to_string().into()),
+    }
+}
+
+/// How many messages without data, or reads of discarded bytes, one poll handles.
+const STEPS_PER_POLL: usize = 64;
+
+/// How much may wait to answer pings, in bytes. A peer that sends more pings than these without
+/// reading what it is sent is not read from until it does.
+const MAX_UNFLUSHED_PONGS: usize = 64 * 1024;
+
+/// How much is discarded behind an offending message, in bytes: one frame of the largest size that
+/// tungstenite accepts by default, which the peer may have been sending at that moment.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
+/// The largest header of a control frame, in bytes; what an empty message counts.
+const FRAME_HEADER: usize = 6;
+
+/// How many bytes are discarded in one read.
+const LINGER_BUFFER: usize = 16 * 1024;

@@ -1,0 +1,65 @@
+//! `Tasks`: the parked reader and the parked writer.
+//!
+//! The socket's `Stream` is polled by the reader alone, with the reader's own waker. Everything that
+//! both halves drive (the socket's `Sink`, the queue of events) is polled with a waker made of
+//! `Tasks`, which wakes both halves. So it does not matter which of the two polled it last.
+
+use std::{
+    sync::Arc,
+    task::{Wake, Waker},
+};
+
+use bitflags::bitflags;
+use futures_util::task::AtomicWaker;
+
+bitflags! {
+    /// Halves of the stream, which may be polled in different tasks.
+    #[derive(Clone, Copy)]
+    pub(super) struct Halves: u8 {
+        const READ = 1 << 0;
+        const WRITE = 1 << 1;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Tasks {
+    /// Remembers the reader's task. Comes before the poll whose `Pending` it is for.
+    pub(super) fn park_reader(&self, waker: &Waker) {
+        self.reader.register(waker);
+    }
+
+    /// Remembers the writer's task. Comes before the poll whose `Pending` it is for.
+    pub(super) fn park_writer(&self, waker: &Waker) {
+        self.writer.register(waker);
+    }
+
+    /// Forgets the writer's task, which waits for nothing: else every message that arrives would
+    /// wake it, because transports tell both halves of either direction.
+    pub(super) fn unpark_writer(&self) {
+        self.writer.take();
+    }
+
+    pub(super) fn wake_halves(&self, halves: Halves) {
+        if halves.contains(Halves::READ) {
+            self.reader.wake();
+        }
+        if halves.contains(Halves::WRITE) {
+            self.writer.wake();
+        }
+    }
+}
+
+impl Wake for Tasks {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_halves(Halves::all());
+    }
+}

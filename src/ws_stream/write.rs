@@ -1,0 +1,336 @@
+//! `WriteState`: bytes in, messages out, flushing, the close frame.
+//!
+//! ```text
+//! Open ── poll_close, or the peer broke a rule ──▶ SendClose
+//! Open, SendClose ── the peer closed ──▶ Flush
+//! Open ── reading ended ──▶ Flush
+//! SendClose ── the socket took the close frame ──▶ Flush
+//! Flush ── the transport has everything ──▶ Closed
+//! any ── the transport failed ──▶ Failed, if the caller loses something by it, or Closed
+//! Failed ── the caller was told ──▶ Closed
+//! ```
+//!
+//! What is in the socket and not yet in the transport (`unflushed`) is moved on by whichever half
+//! is polled next (`poll_drain`). At most one message of the caller is ever unflushed.
+
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll, ready},
+};
+
+use bitflags::bitflags;
+use futures_util::SinkExt;
+use tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, WebSocketConfig},
+};
+
+use super::{
+    engine::{Engine, io_event},
+    socket::Socket,
+    wakers::Halves,
+};
+use crate::{
+    WsErr,
+    error::{copy_io, into_io},
+};
+
+#[derive(Debug)]
+pub(super) enum WriteState {
+    /// Messages may be sent.
+    Open,
+    /// A close frame waits for what was written before it to leave the socket.
+    SendClose(Option<CloseFrame>),
+    /// The socket takes nothing more; the transport does not have all of it yet.
+    Flush,
+    /// The transport failed before it had everything that the caller gave. Kept to be told.
+    Failed(io::Error),
+    /// Nothing may be sent, and nothing is left to be flushed.
+    Closed,
+}
+
+bitflags! {
+    /// Whose bytes are unflushed.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Unflushed: u8 {
+        /// What the caller wrote, and the close frame of its `poll_close`.
+        const CALLER = 1 << 0;
+        /// Pongs, and the close frames that the caller did not ask for.
+        const OURS = 1 << 1;
+    }
+}
+
+impl<T: Socket> Engine<T> {
+    /// Sends as much of `bufs` as fits into one message; says how many bytes of it were taken.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_as_writer(cx, |engine| engine.poll_send_message(bufs))
+    }
+
+    /// Resolves when the transport has everything that was written.
+    pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_as_writer(cx, |engine| {
+            ready!(engine.poll_drain(Halves::WRITE));
+            Poll::Ready(engine.take_failure())
+        })
+    }
+
+    /// Resolves when the transport has everything that was written, and a close frame.
+    pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let WriteState::Open = self.write {
+            tracing::debug!("closing the websocket");
+            self.begin_close(None, Unflushed::CALLER);
+        }
+        self.poll_flush_all(cx)
+    }
+
+    /// Closes the sending direction, behind everything written before.
+    pub(super) fn begin_close(&mut self, frame: Option<CloseFrame>, whose: Unflushed) {
+        if let WriteState::Open = self.write {
+            let frame = frame.and_then(|frame| fit_close_frame(frame, self.socket.config()));
+            self.write = WriteState::SendClose(frame);
+            self.unflushed |= whose;
+        }
+    }
+
+    /// Reacts to the peer's close frame, which the socket answers with one of its own.
+    pub(super) fn on_peer_closed(&mut self) {
+        if let WriteState::Open | WriteState::SendClose(_) = self.write {
+            self.write = WriteState::Flush;
+        }
+        self.unflushed |= Unflushed::OURS;
+        self.tasks.wake_halves(Halves::WRITE);
+    }
+
+    /// Reacts to the end of reading: what the socket has may leave, nothing can follow it.
+    pub(super) fn on_read_end(&mut self) {
+        if let WriteState::Open = self.write {
+            self.write = WriteState::Flush;
+        }
+        self.tasks.wake_halves(Halves::WRITE);
+    }
+
+    /// Reacts to a failure of the transport that the reader met.
+    pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
+        self.fail(copy_io(error));
+    }
+
+    /// Moves on what still has to leave, on behalf of one half. `Ready` says that nothing is left,
+    /// or nothing can be done any more: the state tells which.
+    pub(super) fn poll_drain(&mut self, by: Halves) -> Poll<()> {
+        if self.is_drained() {
+            return Poll::Ready(());
+        }
+        ready!(self.poll_drain_socket());
+        // the other half may have waited for this; its wake-up may have been ours
+        self.tasks.wake_halves(!by);
+        Poll::Ready(())
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        match self.write {
+            WriteState::Open | WriteState::Failed(_) | WriteState::Closed => {
+                self.unflushed.is_empty()
+            }
+            WriteState::SendClose(_) | WriteState::Flush => false,
+        }
+    }
+
+    fn poll_drain_socket(&mut self) -> Poll<()> {
+        match ready!(self.try_poll_drain_socket()) {
+            Ok(()) => self.unflushed_pongs = 0,
+            Err(error) => self.on_write_error(error.into()),
+        }
+        self.unflushed = Unflushed::empty();
+        Poll::Ready(())
+    }
+
+    fn try_poll_drain_socket(&mut self) -> Poll<Result<(), Error>> {
+        let cx = &mut Context::from_waker(&self.both);
+        // an empty socket always has room for one message, whatever its limits
+        ready!(self.socket.poll_flush_unpin(cx))?;
+        if let WriteState::SendClose(frame) = &mut self.write {
+            ready!(self.socket.poll_ready_unpin(cx))?;
+            let frame = frame.take();
+            self.write = WriteState::Flush;
+            self.socket.start_send_unpin(Message::Close(frame))?;
+            ready!(self.socket.poll_flush_unpin(cx))?;
+        }
+        if let WriteState::Flush = self.write {
+            // tungstenite as a server takes leave without flushing its last frame
+            ready!(self.socket.poll_flush_transport(cx))?;
+            self.write = WriteState::Closed;
+            tracing::debug!("the websocket is closed for writing");
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Runs a poll of the writing half. Its task is woken for as long as something is unflushed.
+    fn poll_as_writer<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self) -> Poll<R>,
+    ) -> Poll<R> {
+        self.tasks.park_writer(cx.waker());
+        let result = poll(self);
+        // never waited for: observers do not hold up writing
+        let _ = self.poll_events(Halves::WRITE);
+        if result.is_ready() && self.is_drained() {
+            self.tasks.unpark_writer();
+        }
+        result
+    }
+
+    fn poll_send_message(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let drained = self.poll_drain(Halves::WRITE);
+        let WriteState::Open = self.write else {
+            return Poll::Ready(Err(self.take_write_error()));
+        };
+        ready!(drained);
+        let cx = &mut Context::from_waker(&self.both);
+        let sent = match ready!(self.socket.poll_ready_unpin(cx)) {
+            Ok(()) => self.send_message(bufs),
+            Err(error) => Err(error.into()),
+        };
+        let length = match sent {
+            Ok(length) => length,
+            // nothing was sent, and nothing is broken
+            Err(WsErr::NoRoomForData) => return Poll::Ready(Err(into_io(WsErr::NoRoomForData))),
+            Err(error) => {
+                self.unflushed |= Unflushed::CALLER;
+                self.on_write_error(error);
+                return Poll::Ready(Err(self.take_write_error()));
+            }
+        };
+        self.unflushed |= Unflushed::CALLER;
+        // what does not leave now is moved on by the next poll of either half
+        let _ = self.poll_drain_socket();
+        self.take_failure()?;
+        Poll::Ready(Ok(length))
+    }
+
+    /// Puts one message into the socket, which is empty and ready.
+    fn send_message(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, WsErr> {
+        loop {
+            let length = self.gather(bufs);
+            if length == 0 {
+                return Err(WsErr::NoRoomForData);
+            }
+            let message = Message::Binary(self.buffer.split().freeze());
+            let masked_limit = message_limit(self.socket.config(), true);
+            match self.socket.start_send_unpin(message) {
+                Ok(()) => return Ok(length),
+                // the socket is empty, so it must be the mask that did not fit
+                Err(Error::WriteBufferFull(_)) if self.message_limit > masked_limit => {
+                    self.message_limit = masked_limit;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Copies what fits into one message; returns how many bytes that are.
+    fn gather(&mut self, bufs: &[IoSlice<'_>]) -> usize {
+        let available = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+        let length = available.min(self.message_limit);
+        self.buffer.reserve(length);
+        let mut left = length;
+        for buf in bufs {
+            let part = &buf[..left.min(buf.len())];
+            self.buffer.extend_from_slice(part);
+            left -= part.len();
+        }
+        length
+    }
+
+    /// Reacts to a failure of the socket's sending side. Reading goes on.
+    fn on_write_error(&mut self, error: WsErr) {
+        if let WriteState::Failed(_) | WriteState::Closed = self.write {
+            return; // a pong to a peer that can't be reached is no news
+        }
+        if let WsErr::Closed = error {
+            self.write = WriteState::Closed;
+            return;
+        }
+        let error = into_io(error);
+        tracing::debug!(%error, "the websocket failed while sending");
+        self.push_error(|| io_event(&error));
+        self.fail(error);
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.write = match self.write {
+            WriteState::Open | WriteState::SendClose(_) | WriteState::Flush
+                if self.unflushed.contains(Unflushed::CALLER) =>
+            {
+                WriteState::Failed(error)
+            }
+            WriteState::Failed(_) => return,
+            _ => WriteState::Closed,
+        };
+        self.unflushed = Unflushed::empty();
+    }
+
+    /// The failure that the caller has not been told of.
+    fn take_failure(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.write, WriteState::Closed) {
+            WriteState::Failed(error) => Err(error),
+            state => {
+                self.write = state;
+                Ok(())
+            }
+        }
+    }
+
+    /// Why nothing can be written any more.
+    fn take_write_error(&mut self) -> io::Error {
+        match self.take_failure() {
+            Err(error) => error,
+            Ok(()) => into_io(WsErr::Closed),
+        }
+    }
+}
+
+/// The payload of the largest message that may be sent, in bytes.
+pub(super) fn message_limit(config: &WebSocketConfig, masked: bool) -> usize {
+    MAX_MESSAGE
+        .min(config.max_message_size.unwrap_or(usize::MAX))
+        .min(config.max_frame_size.unwrap_or(usize::MAX))
+        .min(max_payload(config.max_write_buffer_size, masked))
+}
+
+/// The largest payload that fits into `room` bytes together with its frame header.
+fn max_payload(room: usize, masked: bool) -> usize {
+    let room = room.saturating_sub(if masked { MASK } else { 0 });
+    FRAME_HEADERS
+        .map(|(header, largest)| room.saturating_sub(header).min(largest))
+        .into_iter()
+        .fold(0, usize::max)
+}
+
+/// `frame` without its reason, or nothing, if the socket has no room for it.
+fn fit_close_frame(frame: CloseFrame, config: &WebSocketConfig) -> Option<CloseFrame> {
+    // masked or not is not known; 125 bytes is the limit of control frames (RFC 6455, section 5.5)
+    let room = max_payload(config.max_write_buffer_size, true).min(125);
+    match room.checked_sub(size_of::<u16>())? {
+        room if room >= frame.reason.len() => Some(frame),
+        _ => Some(CloseFrame { reason: "".into(), ..frame }),
+    }
+}
+
+/// The largest message that is sent, in bytes. The cost of a partial write to the transport grows
+/// with the message, and every receiver takes one of this size.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The masking key in the header of a client's frame, in bytes (RFC 6455, section 5.2).
+const MASK: usize = 4;
+
+/// Sizes of frame headers without mask, each with the largest payload it can announce, in bytes
+/// (RFC 6455, section 5.2).
+const FRAME_HEADERS: [(usize, usize); 3] = [(2, 125), (4, u16::MAX as usize), (10, usize::MAX)];
