@@ -6,7 +6,7 @@
 //! Open ── reading ended ──▶ Flush
 //! SendClose ── the socket took the close frame ──▶ Flush
 //! Flush ── the transport has everything ──▶ Closed
-//! any ── the transport failed ──▶ Failed, if the caller loses something by it, or Closed
+//! any ── the transport failed ──▶ Failed, if that concerns the caller, or Closed
 //! Failed ── the caller was told ──▶ Closed
 //! ```
 //!
@@ -43,7 +43,7 @@ pub(super) enum WriteState {
     SendClose(Option<CloseFrame>),
     /// The socket takes nothing more; the transport does not have all of it yet.
     Flush,
-    /// The transport failed before it had everything that the caller gave. Kept to be told.
+    /// The transport failed, and the caller has not been told.
     Failed(io::Error),
     /// Nothing may be sent, and nothing is left to be flushed.
     Closed,
@@ -118,7 +118,9 @@ impl<T: Socket> Engine<T> {
 
     /// Reacts to a failure of the transport that the reader met.
     pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
-        self.fail(copy_io(error));
+        if !matches!(self.write, WriteState::Failed(_)) {
+            self.fail(copy_io(error), self.unflushed.contains(Unflushed::CALLER));
+        }
     }
 
     /// Moves on what still has to leave, on behalf of one half. `Ready` says that nothing is left,
@@ -203,7 +205,6 @@ impl<T: Socket> Engine<T> {
             // nothing was sent, and nothing is broken
             Err(WsErr::NoRoomForData) => return Poll::Ready(Err(into_io(WsErr::NoRoomForData))),
             Err(error) => {
-                self.unflushed |= Unflushed::CALLER;
                 self.on_write_error(error);
                 return Poll::Ready(Err(self.take_write_error()));
             }
@@ -261,20 +262,15 @@ impl<T: Socket> Engine<T> {
         let error = into_io(error);
         tracing::debug!(%error, "the websocket failed while sending");
         self.push_error(|| io_event(&error));
-        self.fail(error);
+        // what it gave is lost, or what it would still give
+        let concerns_caller =
+            self.unflushed.contains(Unflushed::CALLER) || matches!(self.write, WriteState::Open);
+        self.fail(error, concerns_caller);
     }
 
-    fn fail(&mut self, error: io::Error) {
-        self.write = match self.write {
-            WriteState::Open | WriteState::SendClose(_) | WriteState::Flush
-                if self.unflushed.contains(Unflushed::CALLER) =>
-            {
-                WriteState::Failed(error)
-            }
-            WriteState::Failed(_) => return,
-            _ => WriteState::Closed,
-        };
+    fn fail(&mut self, error: io::Error, concerns_caller: bool) {
         self.unflushed = Unflushed::empty();
+        self.write = if concerns_caller { WriteState::Failed(error) } else { WriteState::Closed };
     }
 
     /// The failure that the caller has not been told of.

@@ -1,0 +1,96 @@
+//! Allocations and transport calls in the steady state.
+
+use allocation_counter::measure;
+use futures::{AsyncReadExt, AsyncWriteExt};
+use tungstenite::protocol::WebSocketConfig;
+use ws_stream_tungstenite::tungstenite;
+
+use crate::support::{BINARY, ROLES, Step, connect, now, server};
+
+#[test]
+fn a_write_allocates_nothing_in_the_steady_state() {
+    const WRITES: u64 = 100;
+    for role in ROLES {
+        for size in [64, 4096, 64 * 1024] {
+            let (mut ws, peer) = connect(role, None);
+            let data = vec![1; size];
+            now(ws.write_all(&data)).unwrap();
+            peer.reserve(128 * 1024 * usize::try_from(WRITES).unwrap());
+            let used = measure(|| {
+                for _ in 0..WRITES {
+                    now(ws.write_all(&data)).unwrap();
+                }
+            });
+            assert_eq!(used.count_total, 0, "{role:?}, {size} bytes");
+        }
+    }
+}
+
+/// What tungstenite allocates to read the messages.
+fn allocations_of_tungstenite(messages: &[u8]) -> u64 {
+    let (ws, peer) = server(Some(small_reads()));
+    let mut socket = ws.into_inner();
+    peer.raw(messages.to_vec());
+    measure(|| {
+        while let Some(Some(message)) =
+            futures::FutureExt::now_or_never(futures::StreamExt::next(&mut socket))
+        {
+            drop(message.unwrap());
+        }
+    })
+    .count_total
+}
+
+fn small_reads() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096)
+}
+
+#[test]
+fn a_read_allocates_nothing_that_tungstenite_does_not() {
+    let (mut ws, peer) = server(Some(small_reads()));
+    let messages = peer.frame(BINARY, &[1; 1000]).repeat(100);
+    peer.raw(messages.clone());
+    let used = measure(|| {
+        for _ in 0..100 {
+            now(ws.read_exact(&mut [0; 1000])).unwrap();
+        }
+    });
+    assert!(used.count_total <= allocations_of_tungstenite(&messages));
+}
+
+#[test]
+fn without_observers_no_event_is_made() {
+    let (mut ws, peer) = server(None);
+    let pings = [peer.frame(0x9, b""), peer.frame(0xA, b"")].concat().repeat(20);
+    peer.raw(pings.clone());
+    peer.binary(b"x");
+    now(ws.read(&mut [0; 1])).unwrap();
+    peer.reserve(4096);
+    peer.raw(pings);
+    peer.steps([Step::Bytes(peer.frame(BINARY, b"x").into())]);
+    let used = measure(|| {
+        now(ws.read(&mut [0; 1])).unwrap();
+    });
+    assert_eq!(used.count_total, 0);
+}
+
+#[test]
+fn a_message_is_read_with_one_read_of_the_transport() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        for _ in 0..10 {
+            let before = peer.calls();
+            peer.binary(&[1; 1000]);
+            now(ws.read_exact(&mut [0; 1000])).unwrap();
+            assert_eq!(peer.calls().reads, before.reads + 1);
+        }
+    }
+}
+
+#[test]
+fn the_stream_is_small() {
+    type Socket = async_tungstenite::WebSocketStream<crate::support::Wire>;
+    type Stream = ws_stream_tungstenite::WsStream<crate::support::Wire>;
+    let own = size_of::<Stream>() - size_of::<Socket>();
+    assert!(own <= 320, "{own} bytes");
+}

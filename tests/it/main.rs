@@ -1,0 +1,18 @@
+//! The behaviour of `WsStream`, by subject; a test's path reads as a sentence.
+
+mod api;
+mod closing;
+mod control_frames;
+mod costs;
+mod events;
+mod examples;
+mod limits;
+mod properties;
+mod reading;
+mod support;
+mod tcp;
+#[cfg(feature = "tokio_io")]
+mod tokio_io;
+mod two_halves;
+mod violations;
+mod writing;

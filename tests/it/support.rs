@@ -1,0 +1,439 @@
+//! A scripted transport, the frames that go over it, and an executor that notices a lost wake-up.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+};
+
+use async_tungstenite::WebSocketStream;
+use futures::{FutureExt, io::AsyncReadExt};
+use futures_test::task::new_count_waker;
+use pharos::{Events, Observable, ObserveConfig};
+use tungstenite::{
+    Bytes,
+    protocol::{Role, WebSocketConfig},
+};
+use ws_stream_tungstenite::{WsErr, WsEvent, WsStream, pharos, tungstenite};
+
+pub const BINARY: u8 = 0x2;
+pub const TEXT: u8 = 0x1;
+pub const CONTINUATION: u8 = 0x0;
+pub const CLOSE: u8 = 0x8;
+pub const PING: u8 = 0x9;
+pub const PONG: u8 = 0xA;
+
+/// What the transport does when it is read, in order.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Bytes(Bytes),
+    /// `Pending` once, with the wake-up already on its way.
+    Pending,
+    Error(io::ErrorKind),
+    End,
+}
+
+/// The transport of the stream under test. After its script it is `Pending`.
+#[derive(Debug)]
+pub struct Wire(Peer);
+
+/// The other end of a `Wire`: what the test says and sees.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The role of the stream under test.
+    role: Role,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    script: VecDeque<Step>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    room: usize,
+    /// Bytes that were written wait here until they are flushed.
+    buffers: bool,
+    blocks_flush: bool,
+    written: Vec<u8>,
+    sent: Vec<u8>,
+    write_error: Option<io::ErrorKind>,
+    closed: bool,
+    calls: Calls,
+}
+
+/// How often the transport was polled.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    pub reads: usize,
+    pub writes: usize,
+    pub flushes: usize,
+    pub closes: usize,
+}
+
+/// A frame that the stream sent, unmasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub opcode: u8,
+    pub payload: Vec<u8>,
+}
+
+pub fn client(config: Option<WebSocketConfig>) -> (WsStream<Wire>, Peer) {
+    connect(Role::Client, config)
+}
+
+pub fn server(config: Option<WebSocketConfig>) -> (WsStream<Wire>, Peer) {
+    connect(Role::Server, config)
+}
+
+pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+pub fn connect(role: Role, config: Option<WebSocketConfig>) -> (WsStream<Wire>, Peer) {
+    let state = State { room: usize::MAX, ..State::default() };
+    let peer = Peer { role, state: Arc::new(Mutex::new(state)) };
+    let socket = WebSocketStream::from_raw_socket(Wire(peer.clone()), role, config);
+    (WsStream::new(now(socket)), peer)
+}
+
+impl Peer {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn steps(&self, steps: impl IntoIterator<Item = Step>) {
+        let mut state = self.state();
+        state.script.extend(steps);
+        if let Some(waker) = state.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn raw(&self, bytes: impl Into<Bytes>) {
+        self.steps([Step::Bytes(bytes.into())]);
+    }
+
+    /// One frame, masked as the role of the peer demands.
+    pub fn frame(&self, opcode: u8, payload: &[u8]) -> Vec<u8> {
+        frame(self.role, true, opcode, payload)
+    }
+
+    /// A part of a message that more frames follow.
+    pub fn fragment(&self, opcode: u8, payload: &[u8]) -> Vec<u8> {
+        frame(self.role, false, opcode, payload)
+    }
+
+    pub fn send(&self, opcode: u8, payload: &[u8]) {
+        self.raw(self.frame(opcode, payload));
+    }
+
+    pub fn binary(&self, payload: &[u8]) {
+        self.send(BINARY, payload);
+    }
+
+    pub fn close_frame(&self, code: u16, reason: &str) {
+        self.send(CLOSE, &close_payload(code, reason));
+    }
+
+    pub fn end(&self) {
+        self.steps([Step::End]);
+    }
+
+    /// Lets the transport take `room` bytes more.
+    pub fn allow(&self, room: usize) {
+        let mut state = self.state();
+        state.room = room;
+        if let Some(waker) = state.writer.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn block(&self) {
+        self.allow(0);
+    }
+
+    pub fn unblock(&self) {
+        self.allow(usize::MAX);
+    }
+
+    /// Makes the transport keep what is written until it is flushed, as TLS does.
+    pub fn buffer(&self) {
+        self.state().buffers = true;
+    }
+
+    pub fn block_flush(&self, blocks: bool) {
+        let mut state = self.state();
+        state.blocks_flush = blocks;
+        if let Some(waker) = state.writer.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn fail_writes(&self, kind: io::ErrorKind) {
+        let mut state = self.state();
+        state.write_error = Some(kind);
+        if let Some(waker) = state.writer.take() {
+            waker.wake();
+        }
+    }
+
+    /// Makes room for what will be sent, so that recording it allocates nothing.
+    pub fn reserve(&self, additional: usize) {
+        self.state().sent.reserve(additional);
+    }
+
+    pub fn calls(&self) -> Calls {
+        self.state().calls
+    }
+
+    /// Whether the sending side of the transport was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.state().closed
+    }
+
+    pub fn sent_bytes(&self) -> Vec<u8> {
+        self.state().sent.clone()
+    }
+
+    /// What has left the transport, as frames; a frame that is half out does not count.
+    pub fn sent(&self) -> Vec<Sent> {
+        parse(&self.state().sent, self.role)
+    }
+
+    /// The payloads of the binary messages that have left.
+    pub fn sent_data(&self) -> Vec<u8> {
+        let frames = self.sent().into_iter().filter(|frame| frame.opcode == BINARY);
+        frames.flat_map(|frame| frame.payload).collect()
+    }
+
+    /// The close frames that have left.
+    pub fn sent_closes(&self) -> Vec<(Option<u16>, String)> {
+        let closes = self.sent().into_iter().filter(|frame| frame.opcode == CLOSE);
+        closes.map(|frame| parse_close(&frame.payload)).collect()
+    }
+}
+
+pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+fn parse_close(payload: &[u8]) -> (Option<u16>, String) {
+    match payload.split_at_checked(2) {
+        Some((code, reason)) => (
+            Some(u16::from_be_bytes(code.try_into().unwrap())),
+            String::from_utf8(reason.to_vec()).unwrap(),
+        ),
+        None => (None, String::new()),
+    }
+}
+
+/// A frame as the peer of a stream with this role sends it.
+pub fn frame(receiver: Role, is_final: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let (mask_bit, mask): (u8, &[u8]) = match receiver {
+        Role::Server => (0x80, &[0; 4]),
+        Role::Client => (0, &[]),
+    };
+    let first = if is_final { 0x80 | opcode } else { opcode };
+    let length = match payload.len() {
+        length @ 0..=125 => vec![u8::try_from(length).unwrap()],
+        length => match u16::try_from(length) {
+            Ok(length) => [&[126], &length.to_be_bytes()[..]].concat(),
+            Err(_) => [&[127], &(length as u64).to_be_bytes()[..]].concat(),
+        },
+    };
+    [&[first, length[0] | mask_bit], &length[1..], mask, payload].concat()
+}
+
+/// The frames in `bytes`; checks that they are masked as the role of their sender demands.
+pub fn parse(mut bytes: &[u8], sender: Role) -> Vec<Sent> {
+    let mut frames = Vec::new();
+    while let Some((frame, rest)) = parse_frame(bytes, sender) {
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+fn parse_frame(bytes: &[u8], sender: Role) -> Option<(Sent, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(2)?;
+    assert_eq!(head[0] & 0x70, 0, "no reserved bit is set");
+    assert_eq!(head[0] & 0x80, 0x80, "frames are final");
+    assert_eq!(head[1] & 0x80 != 0, sender == Role::Client, "clients mask, servers do not");
+    let extended = match head[1] & 0x7F {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let (length, rest) = rest.split_at_checked(extended)?;
+    let length = match extended {
+        0 => usize::from(head[1] & 0x7F),
+        _ => length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+    };
+    let (mask, rest) = rest.split_at_checked(if sender == Role::Client { 4 } else { 0 })?;
+    let (payload, rest) = rest.split_at_checked(length)?;
+    let mut payload = payload.to_vec();
+    if !mask.is_empty() {
+        payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    Some((Sent { opcode: head[0] & 0x0F, payload }, rest))
+}
+
+impl futures::AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.state();
+        state.calls.reads += 1;
+        match state.script.pop_front() {
+            Some(Step::Bytes(mut bytes)) => {
+                let length = bytes.len().min(buf.len());
+                buf[..length].copy_from_slice(&bytes.split_to(length));
+                if !bytes.is_empty() {
+                    state.script.push_front(Step::Bytes(bytes));
+                }
+                Poll::Ready(Ok(length))
+            }
+            Some(Step::Pending) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Step::Error(kind)) => Poll::Ready(Err(io::Error::new(kind, Cause))),
+            Some(Step::End) => {
+                state.script.push_front(Step::End);
+                Poll::Ready(Ok(0))
+            }
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl futures::AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.state();
+        state.calls.writes += 1;
+        if let Some(kind) = state.write_error {
+            return Poll::Ready(Err(io::Error::new(kind, Cause)));
+        }
+        let length = buf.len().min(state.room);
+        if length == 0 {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.room -= length;
+        let buffers = state.buffers;
+        let target = if buffers { &mut state.written } else { &mut state.sent };
+        target.extend_from_slice(&buf[..length]);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state();
+        state.calls.flushes += 1;
+        if let Some(kind) = state.write_error {
+            return Poll::Ready(Err(io::Error::new(kind, Cause)));
+        }
+        if state.blocks_flush {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let written = std::mem::take(&mut state.written);
+        state.sent.extend(written);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state();
+        state.calls.closes += 1;
+        state.closed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The source of the transport's errors.
+#[derive(Debug)]
+pub struct Cause;
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the cause")
+    }
+}
+
+impl std::error::Error for Cause {}
+
+/// The output of a future that is ready at its first poll.
+#[track_caller]
+pub fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("the future is ready at once")
+}
+
+/// Polls a future until it is ready; panics if it is `Pending` and nobody woke it.
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let (waker, wakes) = new_count_waker();
+    loop {
+        let before = wakes.get();
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        assert!(wakes.get() > before, "pending, and nobody was woken");
+    }
+}
+
+/// Reads to the end of file, or the error.
+#[track_caller]
+pub fn read_all(stream: &mut WsStream<Wire>) -> (Vec<u8>, io::Result<()>) {
+    let mut data = Vec::new();
+    let result = run(stream.read_to_end(&mut data)).map(|_| ());
+    (data, result)
+}
+
+pub fn observe<S>(stream: &mut WsStream<S>) -> Events<WsEvent>
+where
+    S: futures::AsyncRead + futures::AsyncWrite + Send + Unpin,
+{
+    now(stream.observe(ObserveConfig::default())).unwrap()
+}
+
+/// What has been observed so far, in words: `error: Protocol`, `close 1000 "bye"`, `closed`.
+pub fn told(events: &mut Events<WsEvent>) -> Vec<String> {
+    let told = RefCell::new(Vec::new());
+    let _ = futures::StreamExt::for_each(events, |event| {
+        told.borrow_mut().push(in_words(&event));
+        std::future::ready(())
+    })
+    .now_or_never();
+    told.into_inner()
+}
+
+pub fn in_words(event: &WsEvent) -> String {
+    match event {
+        WsEvent::Error(error) => match &**error {
+            WsErr::Io { source } => format!("error: Io({:?})", source.kind()),
+            WsErr::Tungstenite { source: tungstenite::Error::Utf8(_) } => "error: Utf8".into(),
+            WsErr::Tungstenite { source: tungstenite::Error::Capacity(_) } => {
+                "error: Capacity".into()
+            }
+            error => format!("error: {error:?}"),
+        },
+        WsEvent::CloseFrame(None) => "close".into(),
+        WsEvent::CloseFrame(Some(frame)) => {
+            format!("close {} {:?}", u16::from(frame.code), frame.reason.as_str())
+        }
+        WsEvent::Ping(data) => format!("ping {}", data.escape_ascii()),
+        WsEvent::Pong(data) => format!("pong {}", data.escape_ascii()),
+        WsEvent::Closed => "closed".into(),
+    }
+}

@@ -1,0 +1,224 @@
+//! Reading and writing in two tasks: nobody's wake-up is lost.
+
+use std::{
+    io::ErrorKind,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, executor::ThreadPool};
+use futures_test::task::{AwokenCount, new_count_waker};
+use tungstenite::protocol::Role;
+use ws_stream_tungstenite::{WsStream, tungstenite};
+
+use crate::support::{PING, Peer, ROLES, Step, TEXT, Wire, connect, now, observe, run, told};
+
+/// A task that polls one half of the stream.
+struct Task {
+    waker: Waker,
+    wakes: AwokenCount,
+}
+
+impl Task {
+    fn new() -> Self {
+        let (waker, wakes) = new_count_waker();
+        Self { waker, wakes }
+    }
+
+    fn read(&self, ws: &mut WsStream<Wire>) -> Poll<std::io::Result<usize>> {
+        Pin::new(ws).poll_read(&mut Context::from_waker(&self.waker), &mut [0; 64])
+    }
+
+    fn write(&self, ws: &mut WsStream<Wire>) -> Poll<std::io::Result<usize>> {
+        Pin::new(ws).poll_write(&mut Context::from_waker(&self.waker), b"data")
+    }
+
+    fn close(&self, ws: &mut WsStream<Wire>) -> Poll<std::io::Result<()>> {
+        Pin::new(ws).poll_close(&mut Context::from_waker(&self.waker))
+    }
+}
+
+/// A stream with a blocked writer and a sleeping reader, the one or the other polled last.
+fn both_parked(role: Role, reader_last: bool) -> (WsStream<Wire>, Peer, Task, Task) {
+    let (mut ws, peer) = connect(role, None);
+    let (reader, writer) = (Task::new(), Task::new());
+    peer.block();
+    assert!(writer.write(&mut ws).is_ready());
+    if reader_last {
+        assert!(writer.write(&mut ws).is_pending());
+        assert!(reader.read(&mut ws).is_pending());
+    } else {
+        assert!(reader.read(&mut ws).is_pending());
+        assert!(writer.write(&mut ws).is_pending());
+    }
+    (ws, peer, reader, writer)
+}
+
+#[test]
+fn room_in_the_transport_wakes_a_blocked_writer_whoever_was_polled_last() {
+    for role in ROLES {
+        for reader_last in [true, false] {
+            let (mut ws, peer, _, writer) = both_parked(role, reader_last);
+            peer.unblock();
+            assert_eq!(writer.wakes.get(), 1);
+            assert!(writer.write(&mut ws).is_ready());
+        }
+    }
+}
+
+#[test]
+fn data_wakes_a_sleeping_reader_whoever_was_polled_last() {
+    for role in ROLES {
+        for reader_last in [true, false] {
+            let (mut ws, peer, reader, _) = both_parked(role, reader_last);
+            peer.binary(b"data");
+            assert!(reader.wakes.get() >= 1);
+            assert!(reader.read(&mut ws).is_ready());
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_moves_the_writers_bytes_on_wakes_the_writer() {
+    for role in ROLES {
+        let (mut ws, peer, reader, writer) = both_parked(role, true);
+        // room without a wake-up: the reader finds it by being polled for another reason
+        peer.allow(usize::MAX);
+        let woken = writer.wakes.get();
+        assert!(reader.read(&mut ws).is_pending());
+        assert!(writer.wakes.get() >= woken);
+        assert!(writer.write(&mut ws).is_ready());
+    }
+}
+
+#[test]
+fn the_end_wakes_a_blocked_writer() {
+    type End = fn(&Peer);
+    let ends: [End; 5] = [
+        |peer| peer.send(TEXT, b"hi"),
+        |peer| peer.send(0x3, b""),
+        |peer| peer.close_frame(1000, ""),
+        |peer| peer.end(),
+        |peer| peer.steps([Step::Error(ErrorKind::ConnectionReset)]),
+    ];
+    for role in ROLES {
+        for end in ends {
+            let (mut ws, peer, reader, writer) = both_parked(role, true);
+            end(&peer);
+            assert!(reader.wakes.get() >= 1);
+            let _ = reader.read(&mut ws);
+            assert!(writer.wakes.get() >= 1);
+            let Poll::Ready(Err(error)) = writer.write(&mut ws) else { panic!("writing is over") };
+            assert!([ErrorKind::NotConnected, ErrorKind::ConnectionReset].contains(&error.kind()));
+        }
+    }
+}
+
+#[test]
+fn a_blocked_close_survives_a_reader_that_drives_it() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        let (reader, closer) = (Task::new(), Task::new());
+        peer.block();
+        assert!(closer.close(&mut ws).is_pending());
+        assert!(reader.read(&mut ws).is_pending());
+        peer.unblock();
+        assert_eq!(closer.wakes.get(), 1);
+        assert!(reader.read(&mut ws).is_pending());
+        assert!(closer.close(&mut ws).is_ready());
+        assert_eq!(peer.sent_closes().len(), 1);
+    }
+}
+
+#[test]
+fn a_reader_whose_answer_the_writer_sent_is_woken() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        let (reader, writer) = (Task::new(), Task::new());
+        now(ws.flush()).unwrap();
+        peer.block();
+        peer.close_frame(1000, "");
+        peer.end();
+        assert!(reader.read(&mut ws).is_pending());
+        let before = reader.wakes.get();
+        peer.unblock();
+        assert!(reader.wakes.get() > before);
+        let before = reader.wakes.get();
+        // the writer gets there first; the reader may have been polled in between, in vain
+        assert!(writer.close(&mut ws).is_ready());
+        assert!(reader.wakes.get() >= before);
+        assert!(matches!(reader.read(&mut ws), Poll::Ready(Ok(0))));
+    }
+}
+
+#[test]
+fn a_writer_that_waits_for_nothing_is_not_woken_by_what_arrives() {
+    let (mut ws, peer) = connect(Role::Server, None);
+    let (reader, writer) = (Task::new(), Task::new());
+    assert!(reader.read(&mut ws).is_pending());
+    assert!(writer.write(&mut ws).is_ready());
+    peer.binary(b"data");
+    assert_eq!((reader.wakes.get() >= 1, writer.wakes.get()), (true, 0));
+}
+
+#[test]
+fn pongs_that_wait_do_not_cost_the_writer_its_waker() {
+    for role in ROLES {
+        let (mut ws, peer, reader, writer) = both_parked(role, false);
+        for _ in 0..3 {
+            peer.send(PING, b"?");
+            // what arrives may wake the writer too
+            assert!(writer.write(&mut ws).is_pending());
+            assert!(reader.read(&mut ws).is_pending());
+        }
+        let before = writer.wakes.get();
+        peer.unblock();
+        assert!(writer.wakes.get() > before);
+        assert!(writer.write(&mut ws).is_ready());
+    }
+}
+
+/// With a peer that sends text, a writer in another task learns of the end in every run.
+#[test]
+fn text_ends_a_writer_in_another_thread() {
+    let pool = ThreadPool::builder().pool_size(2).create().unwrap();
+    for run_number in 0..50 {
+        let (mut ws, peer) = connect(Role::Server, None);
+        let mut events = observe(&mut ws);
+        let (mut reading, mut writing) = ws.split();
+        peer.allow(1000 + run_number);
+        let (done, writer_is_done) = futures::channel::oneshot::channel();
+        pool.spawn_ok(async move {
+            let error = loop {
+                if let Err(error) = writing.write_all(&[1; 100]).await {
+                    break error;
+                }
+            };
+            let _ = done.send(error.kind());
+        });
+        let (done, reader_is_done) = futures::channel::oneshot::channel();
+        pool.spawn_ok(async move {
+            let _ = done.send(reading.read_to_end(&mut Vec::new()).await.map_err(|e| e.kind()));
+        });
+        peer.send(TEXT, b"hi");
+        assert_eq!(futures::executor::block_on(writer_is_done).unwrap(), ErrorKind::NotConnected);
+        peer.unblock();
+        peer.end();
+        assert_eq!(futures::executor::block_on(reader_is_done).unwrap(), Ok(0));
+        assert_eq!(told(&mut events), ["error: ReceivedText", "closed"]);
+    }
+}
+
+#[test]
+fn halves_of_one_stream_work_in_one_task() {
+    let (ws, peer) = connect(Role::Client, None);
+    let (mut reading, mut writing) = ws.split();
+    peer.binary(b"question");
+    let mut buf = [0; 8];
+    run(async {
+        reading.read_exact(&mut buf).await.unwrap();
+        writing.write_all(b"answer").await.unwrap();
+        writing.close().await.unwrap();
+    });
+    assert_eq!(peer.sent_data(), b"answer");
+}
