@@ -30,7 +30,7 @@ use super::{
     engine::{Engine, io_event},
     socket::Socket,
     wakers::Halves,
-    write::Unflushed,
+    write::{Unflushed, WriteState},
 };
 use crate::{WsErr, WsEvent};
 
@@ -44,23 +44,13 @@ pub(super) enum ReadState {
     PeerClosed,
     /// The peer sent text. Its messages are discarded until it answers our close frame.
     Discard { left: usize },
-    /// The socket lost track of the frames. Bytes are discarded until the transport ends.
-    Linger(Linger),
+    /// The socket lost track of the frames. Bytes are discarded into `scratch` until the transport
+    /// ends, so that no reset destroys our close frame before the peer sees it.
+    Linger { left: usize, scratch: Box<[u8]> },
     /// Both close frames are through, or the peer is gone.
     Shutdown,
     /// End of file, behind the events and the error, if they have not been told yet.
     Ended(Option<io::Error>),
-}
-
-/// Reads the peer's last bytes, so that no reset of the transport destroys our close frame before
-/// the peer sees it.
-pub(super) struct Linger {
-    /// How many bytes more are discarded.
-    left: usize,
-    /// The sending side of the transport was shut down, as its peer may wait for that.
-    shut_down: bool,
-    /// Where the bytes go.
-    scratch: Box<[u8]>,
 }
 
 impl<T: Socket> Engine<T> {
@@ -113,12 +103,16 @@ impl<T: Socket> Engine<T> {
                     self.on_message_after_close(message);
                 }
                 ReadState::Discard { .. } => {
+                    self.shut_down_early(cx);
                     if ready!(self.poll_pong_room(drained)) {
                         let message = ready!(self.poll_message(cx));
                         self.on_discarded_message(message);
                     }
                 }
-                ReadState::Linger(_) => ready!(self.poll_linger(cx, drained)),
+                ReadState::Linger { .. } => {
+                    self.shut_down_early(cx);
+                    ready!(self.poll_linger(cx));
+                }
                 ReadState::Shutdown => {
                     ready!(drained);
                     ready!(self.poll_shut_down(cx));
@@ -287,39 +281,42 @@ impl<T: Socket> Engine<T> {
     }
 
     fn begin_linger(&mut self, left: usize) {
-        self.read = ReadState::Linger(Linger {
-            left,
-            shut_down: false,
-            scratch: vec![0; LINGER_BUFFER].into(),
-        });
+        self.read = ReadState::Linger { left, scratch: vec![0; LINGER_BUFFER].into() };
     }
 
     /// Discards one read of the transport. Goes on while our close frame is stuck: the peer may
     /// take it only after we took what it is sending.
-    fn poll_linger(&mut self, cx: &mut Context<'_>, drained: Poll<()>) -> Poll<()> {
-        self.tasks.park_reader(cx.waker());
-        let ReadState::Linger(linger) = &mut self.read else { return Poll::Ready(()) };
-        if drained.is_ready() && !linger.shut_down {
-            let mut both = Context::from_waker(&self.both);
-            linger.shut_down = self.socket.poll_close_transport(&mut both).is_ready();
-        }
-        match ready!(self.socket.poll_read_transport(cx, &mut linger.scratch)) {
-            Ok(length) if length > 0 && length < linger.left => linger.left -= length,
-            Ok(0) if !linger.shut_down => self.read = ReadState::Shutdown,
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ReadState::Linger { left, scratch } = &mut self.read else { return Poll::Ready(()) };
+        match ready!(self.socket.poll_read_transport(cx, scratch)) {
+            Ok(0) => self.read = ReadState::Shutdown,
+            Ok(length) if length < *left => *left -= length,
             Ok(_) | Err(_) => self.on_ended(None),
         }
         Poll::Ready(())
     }
 
+    /// Shuts down the sending side of the transport behind a close frame that refuses the peer: it
+    /// may wait for that before it ends its own side.
+    fn shut_down_early(&mut self, cx: &mut Context<'_>) {
+        if let WriteState::Closed = self.write {
+            let _ = self.poll_shut_down(cx);
+        }
+    }
+
     /// Shuts down the sending side of the transport. The server does this first, so that it has the
     /// connection in `TIME_WAIT` (RFC 6455, section 7.1.1); a client gets here after the server.
     fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let WriteState::ShutDown = self.write {
+            return Poll::Ready(());
+        }
         self.tasks.park_reader(cx.waker());
         let mut both = Context::from_waker(&self.both);
         if let Err(error) = ready!(self.socket.poll_close_transport(&mut both)) {
-            // both close frames are through: nothing is lost
+            // our close frame is out: nothing is lost
             tracing::debug!(%error, "the transport did not shut down cleanly");
         }
+        self.on_shut_down();
         Poll::Ready(())
     }
 
@@ -350,7 +347,7 @@ impl fmt::Debug for ReadState {
             Self::Chunk(_) => "Chunk",
             Self::PeerClosed => "PeerClosed",
             Self::Discard { .. } => "Discard",
-            Self::Linger(_) => "Linger",
+            Self::Linger { .. } => "Linger",
             Self::Shutdown => "Shutdown",
             Self::Ended(_) => "Ended",
         })

@@ -8,6 +8,7 @@
 //! Flush ── the transport has everything ──▶ Closed
 //! any ── the transport failed ──▶ Failed, if that concerns the caller, or Closed
 //! Failed ── the caller was told ──▶ Closed
+//! Closed ── the transport's sending side is shut down ──▶ ShutDown
 //! ```
 //!
 //! What is in the socket and not yet in the transport (`unflushed`) is moved on by whichever half
@@ -47,6 +48,8 @@ pub(super) enum WriteState {
     Failed(io::Error),
     /// Nothing may be sent, and nothing is left to be flushed.
     Closed,
+    /// The same, and the peer sees the end of the transport.
+    ShutDown,
 }
 
 bitflags! {
@@ -116,9 +119,16 @@ impl<T: Socket> Engine<T> {
         self.tasks.wake_halves(Halves::WRITE);
     }
 
+    /// Reacts to the end of the transport's sending side, which the reader makes.
+    pub(super) fn on_shut_down(&mut self) {
+        if let WriteState::Closed = self.write {
+            self.write = WriteState::ShutDown;
+        }
+    }
+
     /// Reacts to a failure of the transport that the reader met.
     pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
-        if !matches!(self.write, WriteState::Failed(_)) {
+        if !matches!(self.write, WriteState::Failed(_) | WriteState::ShutDown) {
             self.fail(copy_io(error), self.unflushed.contains(Unflushed::CALLER));
         }
     }
@@ -137,9 +147,10 @@ impl<T: Socket> Engine<T> {
 
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
-            WriteState::Open | WriteState::Failed(_) | WriteState::Closed => {
-                self.unflushed.is_empty()
-            }
+            WriteState::Open
+            | WriteState::Failed(_)
+            | WriteState::Closed
+            | WriteState::ShutDown => self.unflushed.is_empty(),
             WriteState::SendClose(_) | WriteState::Flush => false,
         }
     }
@@ -252,7 +263,7 @@ impl<T: Socket> Engine<T> {
 
     /// Reacts to a failure of the socket's sending side. Reading goes on.
     fn on_write_error(&mut self, error: WsErr) {
-        if let WriteState::Failed(_) | WriteState::Closed = self.write {
+        if let WriteState::Failed(_) | WriteState::Closed | WriteState::ShutDown = self.write {
             return; // a pong to a peer that can't be reached is no news
         }
         if let WsErr::Closed = error {

@@ -1,1 +1,417 @@
-//! x
+//! However the transport behaves and whatever the sizes are, the bytes are the same, and no
+//! wake-up is lost.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use async_tungstenite::WebSocketStream;
+use futures::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
+    channel::oneshot,
+    future::{BoxFuture, FutureExt},
+};
+use proptest::{collection::vec, prelude::*};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use ws_stream_tungstenite::{WsStream, async_tungstenite, tungstenite};
+
+use crate::support::{Sent, Step, connect, now, observe, told};
+
+/// One direction of a transport.
+#[derive(Debug, Default)]
+struct Pipe {
+    data: VecDeque<u8>,
+    capacity: usize,
+    ended: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// One end of a transport that is short and `Pending` at random.
+struct Flaky {
+    incoming: Arc<Mutex<Pipe>>,
+    outgoing: Arc<Mutex<Pipe>>,
+    random: Random,
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).unwrap() % limit
+    }
+}
+
+fn transport(capacity: usize, seed: u64) -> (Flaky, Flaky) {
+    let pipe = || Arc::new(Mutex::new(Pipe { capacity, ..Pipe::default() }));
+    let (up, down) = (pipe(), pipe());
+    let end = |incoming: &Arc<_>, outgoing: &Arc<_>, seed| Flaky {
+        incoming: Arc::clone(incoming),
+        outgoing: Arc::clone(outgoing),
+        random: Random(seed | 1),
+    };
+    (end(&down, &up, seed), end(&up, &down, seed.rotate_left(32)))
+}
+
+impl Flaky {
+    fn hesitates(&mut self, cx: &mut Context<'_>) -> bool {
+        let hesitates = self.random.below(4) == 0;
+        if hesitates {
+            cx.waker().wake_by_ref();
+        }
+        hesitates
+    }
+}
+
+fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
+    pipe.lock().unwrap()
+}
+
+impl AsyncRead for Flaky {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.hesitates(cx) {
+            return Poll::Pending;
+        }
+        let available = lock(&self.incoming).data.len().min(buf.len());
+        let length = if available == 0 { 0 } else { 1 + self.random.below(available) };
+        let mut pipe = lock(&self.incoming);
+        if length == 0 && !pipe.ended {
+            pipe.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        for (to, from) in buf.iter_mut().zip(pipe.data.drain(..length)) {
+            *to = from;
+        }
+        if let Some(writer) = pipe.writer.take() {
+            writer.wake();
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl AsyncWrite for Flaky {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.hesitates(cx) {
+            return Poll::Pending;
+        }
+        let room = {
+            let pipe = lock(&self.outgoing);
+            pipe.capacity - pipe.data.len()
+        };
+        if room == 0 {
+            lock(&self.outgoing).writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let length = 1 + self.random.below(room.min(buf.len()));
+        let mut pipe = lock(&self.outgoing);
+        pipe.data.extend(&buf[..length]);
+        if let Some(reader) = pipe.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hesitates(cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hesitates(cx) {
+            return Poll::Pending;
+        }
+        let mut pipe = lock(&self.outgoing);
+        pipe.ended = true;
+        if let Some(reader) = pipe.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A task that is polled only after it was woken.
+struct Task {
+    future: BoxFuture<'static, ()>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Runs tasks side by side; panics when all that are left sleep.
+fn run_tasks(futures: Vec<BoxFuture<'static, ()>>) {
+    let mut tasks: Vec<_> = futures
+        .into_iter()
+        .map(|future| Task { future, woken: Arc::new(Woken(AtomicBool::new(true))) })
+        .collect();
+    while !tasks.is_empty() {
+        let before = tasks.len();
+        let mut polled = false;
+        tasks.retain_mut(|task| {
+            if !task.woken.0.swap(false, Ordering::SeqCst) {
+                return true;
+            }
+            polled = true;
+            let waker = Waker::from(Arc::clone(&task.woken));
+            task.future.poll_unpin(&mut Context::from_waker(&waker)).is_pending()
+        });
+        assert!(polled, "{before} tasks sleep, and nobody will wake them");
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Plan {
+    /// Each write with its length and whether a flush follows.
+    writes: Vec<(usize, bool)>,
+    /// The sizes of the buffers that are read into, in turn.
+    reads: Vec<usize>,
+    vectored: bool,
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let length = prop_oneof![4 => 0..300_usize, 1 => 0..100_000_usize];
+    (vec((length, any::<bool>()), 0..12), vec(1..5000_usize, 1..5), any::<bool>())
+        .prop_map(|(writes, reads, vectored)| Plan { writes, reads, vectored })
+}
+
+fn config() -> impl Strategy<Value = WebSocketConfig> {
+    let room = prop_oneof![Just(usize::MAX), 8..200_usize, 1000..100_000_usize];
+    let limit = || prop_oneof![Just(None), (1..2000_usize).prop_map(Some)];
+    let read_buffer = prop_oneof![Just(128 * 1024), 0..5000_usize];
+    (room, limit(), limit(), read_buffer).prop_map(|(room, message, frame, read_buffer)| {
+        // what one end sends has to be what the other end takes
+        let both = WebSocketConfig::default().max_message_size(message).max_frame_size(frame);
+        let write_buffer = both.write_buffer_size.min(room - 1);
+        both.read_buffer_size(read_buffer)
+            .write_buffer_size(write_buffer)
+            .max_write_buffer_size(room)
+    })
+}
+
+fn payload(plan: &Plan, seed: u8) -> Vec<u8> {
+    let length = plan.writes.iter().map(|(length, _)| length).sum();
+    (0..=250).cycle().skip(usize::from(seed)).take(length).collect()
+}
+
+/// Writes, then closes once this end has read everything: closing ends both directions.
+async fn write_plan(
+    mut half: impl AsyncWrite + Unpin,
+    plan: Plan,
+    seed: u8,
+    has_read: oneshot::Receiver<()>,
+) {
+    let payload = payload(&plan, seed);
+    let mut left = &payload[..];
+    for (length, flush) in plan.writes {
+        let (now, later) = left.split_at(length);
+        if plan.vectored {
+            write_all_vectored(&mut half, now).await;
+        } else {
+            half.write_all(now).await.unwrap();
+        }
+        if flush {
+            half.flush().await.unwrap();
+        }
+        left = later;
+    }
+    half.flush().await.unwrap();
+    has_read.await.unwrap();
+    half.close().await.unwrap();
+}
+
+async fn write_all_vectored(half: &mut (impl AsyncWrite + Unpin), mut data: &[u8]) {
+    while !data.is_empty() {
+        let (one, two) = data.split_at(data.len() / 3);
+        let bufs = [io::IoSlice::new(one), io::IoSlice::new(two)];
+        let length = half.write_vectored(&bufs).await.unwrap();
+        assert!(length > 0);
+        data = &data[length..];
+    }
+}
+
+async fn read_plan(
+    mut half: impl AsyncRead + Unpin,
+    plan: Plan,
+    expected: Vec<u8>,
+    has_read: oneshot::Sender<()>,
+) {
+    let mut data = Vec::new();
+    let mut sizes = plan.reads.iter().cycle();
+    while data.len() < expected.len() {
+        let mut buf = vec![0; *sizes.next().unwrap()];
+        let length = half.read(&mut buf).await.unwrap();
+        assert!(length > 0, "{} bytes came of {}", data.len(), expected.len());
+        data.extend_from_slice(&buf[..length]);
+    }
+    assert!(data == expected);
+    has_read.send(()).unwrap();
+    assert_eq!(half.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+/// The four tasks of a conversation: both ends write their plan, close, and read to the end.
+fn converse<R, W>(
+    ends: (Flaky, Flaky),
+    config: WebSocketConfig,
+    plans: (Plan, Plan),
+    split: impl Fn(WsStream<Flaky>) -> (R, W),
+) where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let end = |transport, role| {
+        WsStream::new(now(WebSocketStream::from_raw_socket(transport, role, Some(config))))
+    };
+    let (mut client, mut server) = (end(ends.0, Role::Client), end(ends.1, Role::Server));
+    let (mut client_events, mut server_events) = (observe(&mut client), observe(&mut server));
+    let (client_read, client_write) = split(client);
+    let (server_read, server_write) = split(server);
+    let (up, down) = (payload(&plans.0, 1), payload(&plans.1, 2));
+    let (client_has_read, client_may_close) = oneshot::channel();
+    let (server_has_read, server_may_close) = oneshot::channel();
+    run_tasks(vec![
+        write_plan(client_write, plans.0.clone(), 1, client_may_close).boxed(),
+        write_plan(server_write, plans.1.clone(), 2, server_may_close).boxed(),
+        read_plan(client_read, plans.0, down, client_has_read).boxed(),
+        read_plan(server_read, plans.1, up, server_has_read).boxed(),
+    ]);
+    for events in [&mut client_events, &mut server_events] {
+        assert_eq!(told(events), ["close", "closed"]);
+    }
+}
+
+/// What the peer sends: frames, broken frames, noise.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let payload = || vec(any::<u8>(), 0..140);
+    let frame = (any::<u8>(), any::<bool>(), payload()).prop_map(|(first, masked, payload)| {
+        let receiver = if masked { Role::Server } else { Role::Client };
+        let mut frame = crate::support::frame(receiver, true, 0, &payload);
+        // mostly valid
+        frame[0] = [0x82, 0x02, 0x00, 0x80, 0x89, 0x8A, 0x81, 0x88, first][usize::from(first % 9)];
+        frame
+    });
+    vec(prop_oneof![6 => frame, 1 => payload()], 0..12).prop_map(|frames| frames.concat())
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Read(usize),
+    Write(usize),
+    Flush,
+    Close,
+    Observe,
+    Allow(usize),
+    Feed(Vec<u8>),
+    End,
+    Fail,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => (0..200_usize).prop_map(Operation::Read),
+        4 => (0..200_usize).prop_map(Operation::Write),
+        2 => Just(Operation::Flush),
+        1 => Just(Operation::Close),
+        1 => Just(Operation::Observe),
+        2 => prop_oneof![0..300_usize, Just(usize::MAX)].prop_map(Operation::Allow),
+        8 => noise().prop_map(Operation::Feed),
+        1 => Just(Operation::End),
+        1 => Just(Operation::Fail),
+    ]
+}
+
+fn assert_hostile_peer_is_harmless(role: Role, config: WebSocketConfig, program: Vec<Operation>) {
+    let (mut ws, peer) = connect(role, Some(config));
+    let mut events = observe(&mut ws);
+    let mut later_events = Vec::new();
+    for operation in program {
+        match operation {
+            Operation::Read(size) => drop(ws.read(&mut vec![0; size]).now_or_never()),
+            Operation::Write(size) => drop(ws.write(&vec![7; size]).now_or_never()),
+            Operation::Flush => drop(ws.flush().now_or_never()),
+            Operation::Close => drop(ws.close().now_or_never()),
+            Operation::Observe => later_events.push(now(pharos::Observable::observe(
+                &mut ws,
+                pharos::Channel::Bounded(1).into(),
+            ))),
+            Operation::Allow(room) => peer.allow(room),
+            Operation::Feed(bytes) => peer.raw(bytes),
+            Operation::End => peer.end(),
+            Operation::Fail => peer.steps([Step::Error(io::ErrorKind::ConnectionReset)]),
+        }
+    }
+    later_events.clear(); // nobody may hold up the end
+    peer.unblock();
+    peer.end();
+    let mut polls = 0;
+    while ws.read(&mut [0; 1024]).now_or_never().is_none_or(|read| !matches!(read, Ok(0))) {
+        polls += 1;
+        assert!(polls < 10_000, "reading ends");
+    }
+    let told = told(&mut events);
+    assert_eq!(told.iter().filter(|event| *event == "closed").count(), 1);
+    assert_eq!(told.last().unwrap(), "closed");
+    let sent: Vec<Sent> = peer.sent(); // checks the frames
+    assert!(sent.iter().filter(|frame| frame.opcode == 0x8).count() <= 1);
+    assert!(sent.iter().skip_while(|frame| frame.opcode != 0x8).count() <= 1, "close is last");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_arrive_once_and_in_order(
+        capacity in 1..20_000_usize,
+        seed: u64,
+        config in config(),
+        plans in (plan(), plan()),
+    ) {
+        converse(transport(capacity, seed), config, plans, futures::AsyncReadExt::split);
+    }
+
+    #[test]
+    #[cfg(feature = "tokio_io")]
+    fn bytes_arrive_once_and_in_order_through_the_tokio_traits(
+        capacity in 1..20_000_usize,
+        seed: u64,
+        config in config(),
+        plans in (plan(), plan()),
+    ) {
+        use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+        converse(transport(capacity, seed), config, plans, |ws| {
+            let (read, write) = tokio::io::split(ws);
+            (read.compat(), write.compat_write())
+        });
+    }
+
+    #[test]
+    fn a_hostile_peer_is_harmless(
+        client: bool,
+        config in config(),
+        program in vec(operation(), 0..40),
+    ) {
+        let role = if client { Role::Client } else { Role::Server };
+        assert_hostile_peer_is_harmless(role, config, program);
+    }
+}
