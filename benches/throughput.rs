@@ -1,6 +1,7 @@
 //! Bytes per second from client to server, by the size of a write.
 //!
-//! What is timed is one write among many: the server acknowledges only the last.
+//! What is timed is one write among many: the client flushes and the server acknowledges only the
+//! last.
 
 mod ends;
 
