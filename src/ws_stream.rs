@@ -16,7 +16,7 @@ use ::futures_io::{AsyncRead, AsyncWrite};
 use async_tungstenite::WebSocketStream;
 use pharos::{Observable, Observe, ObserveConfig};
 
-use self::{engine::Engine, write::Unflushed};
+use self::engine::Engine;
 use crate::{WsErr, WsEvent};
 
 /// A websocket as a stream of bytes.
@@ -47,7 +47,7 @@ impl<S> WsStream<S> {
     /// transport: the stream would miss them. What is sent through it leaves when the stream is
     /// polled next, in order with what was written to the stream.
     pub fn get_mut(&mut self) -> &mut WebSocketStream<S> {
-        self.engine.unflushed |= Unflushed::OURS;
+        self.engine.unflushed.add_unknown();
         &mut self.engine.socket
     }
 

@@ -22,10 +22,7 @@ pub(super) struct Engine<T> {
     pub(super) socket: T,
     pub(super) read: ReadState,
     pub(super) write: WriteState,
-    /// What the socket took and the transport may not have.
     pub(super) unflushed: Unflushed,
-    /// How many bytes of `unflushed` may be pongs.
-    pub(super) unflushed_pongs: usize,
     /// The largest message that is sent, in bytes.
     pub(super) message_limit: usize,
     /// Where messages are put together. Keeps its memory from one message to the next.
@@ -39,12 +36,13 @@ pub(super) struct Engine<T> {
 impl<T: Socket> Engine<T> {
     pub(super) fn new(socket: T) -> Self {
         let tasks = Arc::new(Tasks::default());
+        // whoever had the socket before may have left something in it
+        let mut unflushed = Unflushed::default();
+        unflushed.add_unknown();
         Self {
             read: ReadState::Idle,
             write: WriteState::Open,
-            // whoever had the socket before may have left something in it
-            unflushed: Unflushed::OURS,
-            unflushed_pongs: 0,
+            unflushed,
             // unless the socket turns out to mask what it sends
             message_limit: message_limit(socket.config(), false),
             buffer: BytesMut::new(),

@@ -30,7 +30,7 @@ use super::{
     engine::{Engine, io_event},
     socket::Socket,
     wakers::Halves,
-    write::{Unflushed, WriteState},
+    write::{Whose, WriteState},
 };
 use crate::{WsErr, WsEvent};
 
@@ -159,11 +159,11 @@ impl<T: Socket> Engine<T> {
 
     /// Waits for room for the pong that the next message may need. `false`: there will be none.
     fn poll_pong_room(&mut self, drained: Poll<()>) -> Poll<bool> {
-        if self.unflushed_pongs <= MAX_UNFLUSHED_PONGS {
+        if self.unflushed.pongs() <= MAX_UNFLUSHED_PONGS {
             return Poll::Ready(true);
         }
         ready!(drained);
-        let has_room = self.unflushed_pongs == 0;
+        let has_room = self.unflushed.pongs() == 0;
         if !has_room {
             // sending failed: what is still coming can't be answered
             self.on_transport_error(io::ErrorKind::BrokenPipe.into());
@@ -222,7 +222,7 @@ impl<T: Socket> Engine<T> {
 
     fn refuse(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
         tracing::warn!(%error, %code, %reason, "refusing what the peer sent");
-        self.begin_close(Some(CloseFrame { code, reason }), Unflushed::OURS);
+        self.begin_close(Some(CloseFrame { code, reason }), Whose::OURS);
         self.push_error(|| error);
         self.tasks.wake_halves(Halves::WRITE);
     }
@@ -276,8 +276,7 @@ impl<T: Socket> Engine<T> {
 
     /// The socket answers pings by itself; the answer has to be flushed.
     fn on_pong_queued(&mut self, data: &Bytes) {
-        self.unflushed |= Unflushed::OURS;
-        self.unflushed_pongs += data.len() + FRAME_HEADER;
+        self.unflushed.add_pong(data.len());
     }
 
     fn begin_linger(&mut self, left: usize) {

@@ -11,8 +11,9 @@
 //! Closed ── the transport's sending side is shut down ──▶ ShutDown
 //! ```
 //!
-//! What is in the socket and not yet in the transport (`unflushed`) is moved on by whichever half
-//! is polled next (`poll_drain`). At most one message of the caller is ever unflushed.
+//! What is in the socket and not yet in the transport (`Unflushed`) is moved on by whichever half
+//! is polled next (`poll_drain`). Small messages may join it there while the transport is not
+//! writable, and then leave together.
 
 use std::{
     io::{self, IoSlice},
@@ -54,12 +55,52 @@ pub(super) enum WriteState {
 
 bitflags! {
     /// Whose bytes are unflushed.
-    #[derive(Debug, Clone, Copy)]
-    pub(super) struct Unflushed: u8 {
+    #[derive(Debug, Default, Clone, Copy)]
+    pub(super) struct Whose: u8 {
         /// What the caller wrote, and the close frame of its `poll_close`.
         const CALLER = 1 << 0;
         /// Pongs, and the close frames that the caller did not ask for.
         const OURS = 1 << 1;
+    }
+}
+
+/// What the socket took and the transport may not have.
+#[derive(Debug, Default)]
+pub(super) struct Unflushed {
+    whose: Whose,
+    /// How many bytes that may be, with their frame headers.
+    bytes: usize,
+    /// How many of them may be pongs.
+    pongs: usize,
+}
+
+impl Unflushed {
+    /// Adds what somebody else gave to the socket. It leaves no room for more.
+    pub(super) fn add_unknown(&mut self) {
+        self.add(Whose::OURS, usize::MAX - MAX_HEADER);
+    }
+
+    pub(super) fn add(&mut self, whose: Whose, payload: usize) {
+        self.whose |= whose;
+        self.bytes = self.bytes.saturating_add(payload + MAX_HEADER);
+    }
+
+    pub(super) fn add_pong(&mut self, payload: usize) {
+        self.add(Whose::OURS, payload);
+        self.pongs += payload + MAX_HEADER;
+    }
+
+    pub(super) fn pongs(&self) -> usize {
+        self.pongs
+    }
+
+    fn is_empty(&self) -> bool {
+        self.whose.is_empty()
+    }
+
+    /// Nothing of it will leave. The pongs are remembered, as more of them may come.
+    fn give_up(&mut self) {
+        *self = Self { pongs: self.pongs, ..Self::default() };
     }
 }
 
@@ -88,17 +129,17 @@ impl<T: Socket> Engine<T> {
     pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let WriteState::Open = self.write {
             tracing::debug!("closing the websocket");
-            self.begin_close(None, Unflushed::CALLER);
+            self.begin_close(None, Whose::CALLER);
         }
         self.poll_flush_all(cx)
     }
 
     /// Closes the sending direction, behind everything written before.
-    pub(super) fn begin_close(&mut self, frame: Option<CloseFrame>, whose: Unflushed) {
+    pub(super) fn begin_close(&mut self, frame: Option<CloseFrame>, whose: Whose) {
         if let WriteState::Open = self.write {
             let frame = frame.and_then(|frame| fit_close_frame(frame, self.socket.config()));
             self.write = WriteState::SendClose(frame);
-            self.unflushed |= whose;
+            self.unflushed.add(whose, MAX_CONTROL_PAYLOAD);
         }
     }
 
@@ -107,7 +148,7 @@ impl<T: Socket> Engine<T> {
         if let WriteState::Open | WriteState::SendClose(_) = self.write {
             self.write = WriteState::Flush;
         }
-        self.unflushed |= Unflushed::OURS;
+        self.unflushed.add(Whose::OURS, MAX_CONTROL_PAYLOAD);
         self.tasks.wake_halves(Halves::WRITE);
     }
 
@@ -129,7 +170,7 @@ impl<T: Socket> Engine<T> {
     /// Reacts to a failure of the transport that the reader met.
     pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
         if !matches!(self.write, WriteState::Failed(_) | WriteState::ShutDown) {
-            self.fail(copy_io(error), self.unflushed.contains(Unflushed::CALLER));
+            self.fail(copy_io(error), self.unflushed.whose.contains(Whose::CALLER));
         }
     }
 
@@ -157,10 +198,9 @@ impl<T: Socket> Engine<T> {
 
     fn poll_drain_socket(&mut self) -> Poll<()> {
         match ready!(self.try_poll_drain_socket()) {
-            Ok(()) => self.unflushed_pongs = 0,
+            Ok(()) => self.unflushed = Unflushed::default(),
             Err(error) => self.on_write_error(error.into()),
         }
-        self.unflushed = Unflushed::empty();
         Poll::Ready(())
     }
 
@@ -205,7 +245,9 @@ impl<T: Socket> Engine<T> {
         let WriteState::Open = self.write else {
             return Poll::Ready(Err(self.take_write_error()));
         };
-        ready!(drained);
+        if drained.is_pending() && !self.has_room(bufs) {
+            return Poll::Pending;
+        }
         let cx = &mut Context::from_waker(&self.both);
         let sent = match ready!(self.socket.poll_ready_unpin(cx)) {
             Ok(()) => self.send_message(bufs),
@@ -220,14 +262,27 @@ impl<T: Socket> Engine<T> {
                 return Poll::Ready(Err(self.take_write_error()));
             }
         };
-        self.unflushed |= Unflushed::CALLER;
+        self.unflushed.add(Whose::CALLER, length);
         // what does not leave now is moved on by the next poll of either half
         let _ = self.poll_drain_socket();
         self.take_failure()?;
         Poll::Ready(Ok(length))
     }
 
-    /// Puts one message into the socket, which is empty and ready.
+    /// Whether a message may join what is unflushed.
+    fn has_room(&self, bufs: &[IoSlice<'_>]) -> bool {
+        let limit = MAX_BACKLOG.min(self.socket.config().max_write_buffer_size);
+        let length = self.message_length(bufs).saturating_add(MAX_HEADER);
+        self.unflushed.bytes.saturating_add(length) <= limit
+    }
+
+    /// How much of `bufs` the next message takes, in bytes.
+    fn message_length(&self, bufs: &[IoSlice<'_>]) -> usize {
+        let available = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+        available.min(self.message_limit)
+    }
+
+    /// Puts one message into the socket, which is ready, and empty or has room for it.
     fn send_message(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, WsErr> {
         loop {
             let length = self.gather(bufs);
@@ -238,7 +293,7 @@ impl<T: Socket> Engine<T> {
             let masked_limit = message_limit(self.socket.config(), true);
             match self.socket.start_send_unpin(message) {
                 Ok(()) => return Ok(length),
-                // the socket is empty, so it must be the mask that did not fit
+                // it would have fitted into an empty socket, if it were not for the mask
                 Err(Error::WriteBufferFull(_)) if self.message_limit > masked_limit => {
                     self.message_limit = masked_limit;
                 }
@@ -249,8 +304,7 @@ impl<T: Socket> Engine<T> {
 
     /// Copies what fits into one message; returns how many bytes that are.
     fn gather(&mut self, bufs: &[IoSlice<'_>]) -> usize {
-        let available = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-        let length = available.min(self.message_limit);
+        let length = self.message_length(bufs);
         self.buffer.reserve(length);
         let mut left = length;
         for buf in bufs {
@@ -264,23 +318,23 @@ impl<T: Socket> Engine<T> {
     /// Reacts to a failure of the socket's sending side. Reading goes on.
     fn on_write_error(&mut self, error: WsErr) {
         if let WriteState::Failed(_) | WriteState::Closed | WriteState::ShutDown = self.write {
-            return; // a pong to a peer that can't be reached is no news
+            return self.unflushed.give_up(); // a pong to a peer that can't be reached is no news
         }
         if let WsErr::Closed = error {
             self.write = WriteState::Closed;
-            return;
+            return self.unflushed.give_up();
         }
         let error = into_io(error);
         tracing::debug!(%error, "the websocket failed while sending");
         self.push_error(|| io_event(&error));
         // what it gave is lost, or what it would still give
         let concerns_caller =
-            self.unflushed.contains(Unflushed::CALLER) || matches!(self.write, WriteState::Open);
+            self.unflushed.whose.contains(Whose::CALLER) || matches!(self.write, WriteState::Open);
         self.fail(error, concerns_caller);
     }
 
     fn fail(&mut self, error: io::Error, concerns_caller: bool) {
-        self.unflushed = Unflushed::empty();
+        self.unflushed.give_up();
         self.write = if concerns_caller { WriteState::Failed(error) } else { WriteState::Closed };
     }
 
@@ -323,8 +377,8 @@ fn max_payload(room: usize, masked: bool) -> usize {
 
 /// `frame` without its reason, or nothing, if the socket has no room for it.
 fn fit_close_frame(frame: CloseFrame, config: &WebSocketConfig) -> Option<CloseFrame> {
-    // masked or not is not known; 125 bytes is the limit of control frames (RFC 6455, section 5.5)
-    let room = max_payload(config.max_write_buffer_size, true).min(125);
+    // masked or not is not known
+    let room = max_payload(config.max_write_buffer_size, true).min(MAX_CONTROL_PAYLOAD);
     match room.checked_sub(size_of::<u16>())? {
         room if room >= frame.reason.len() => Some(frame),
         _ => Some(CloseFrame { reason: "".into(), ..frame }),
@@ -334,6 +388,15 @@ fn fit_close_frame(frame: CloseFrame, config: &WebSocketConfig) -> Option<CloseF
 /// The largest message that is sent, in bytes. The cost of a partial write to the transport grows
 /// with the message, and every receiver takes one of this size.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+/// How much may be in the socket for another message to join it, in bytes.
+const MAX_BACKLOG: usize = 64 * 1024;
+
+/// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
+const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// The largest frame header, in bytes: of a masked frame with an eight-byte length.
+const MAX_HEADER: usize = 14;
 
 /// The masking key in the header of a client's frame, in bytes (RFC 6455, section 5.2).
 const MASK: usize = 4;

@@ -8,7 +8,8 @@ use pharos::{Channel, Observable, ObserveConfig};
 use ws_stream_tungstenite::{WsErr, WsEvent, WsStream, pharos};
 
 use crate::support::{
-    PING, PONG, ROLES, Step, TEXT, Wire, client, connect, now, observe, read_all, run, server, told,
+    PING, PONG, ROLES, Step, TEXT, Wire, client, connect, fill, now, observe, read_all, run,
+    server, told,
 };
 
 fn observe_bounded(ws: &mut WsStream<Wire>, capacity: usize) -> pharos::Events<WsEvent> {
@@ -163,8 +164,7 @@ fn room_at_an_observer_wakes_the_reader_and_leaves_a_blocked_writer_its_waker() 
         peer.send(PONG, b"");
     }
     peer.binary(b"data");
-    peer.block();
-    now(ws.write(b"stuck")).unwrap();
+    fill(&mut ws, &peer);
     let (writer, writer_wakes) = new_count_waker();
     let (reader, reader_wakes) = new_count_waker();
     let poll_write =

@@ -342,6 +342,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn assert_hostile_peer_is_harmless(role: Role, config: WebSocketConfig, program: Vec<Operation>) {
+    // without a limit, tungstenite reserves whatever length a frame header announces
+    let frame_limit = config.max_frame_size.unwrap_or(100_000);
+    let config = config.max_frame_size(Some(frame_limit));
     let (mut ws, peer) = connect(role, Some(config));
     let mut events = observe(&mut ws);
     let mut later_events = Vec::new();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_tungstenite::WebSocketStream;
-use futures::{FutureExt, io::AsyncReadExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use futures_test::task::new_count_waker;
 use pharos::{Events, Observable, ObserveConfig};
 use tungstenite::{
@@ -389,6 +389,15 @@ pub fn run<F: Future>(future: F) -> F::Output {
             return output;
         }
         assert!(wakes.get() > before, "pending, and nobody was woken");
+    }
+}
+
+/// Blocks the transport and writes until no more is taken.
+pub fn fill(ws: &mut WsStream<Wire>, peer: &Peer) {
+    now(ws.flush()).unwrap();
+    peer.block();
+    for size in [1024, 1] {
+        while ws.write(&vec![0; size]).now_or_never().is_some() {}
     }
 }
 

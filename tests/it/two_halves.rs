@@ -11,7 +11,7 @@ use futures_test::task::{AwokenCount, new_count_waker};
 use tungstenite::protocol::Role;
 use ws_stream_tungstenite::{WsStream, tungstenite};
 
-use crate::support::{PING, Peer, ROLES, Step, TEXT, Wire, connect, now, observe, run, told};
+use crate::support::{PING, Peer, ROLES, Step, TEXT, Wire, connect, fill, now, observe, run, told};
 
 /// A task that polls one half of the stream.
 struct Task {
@@ -42,8 +42,7 @@ impl Task {
 fn both_parked(role: Role, reader_last: bool) -> (WsStream<Wire>, Peer, Task, Task) {
     let (mut ws, peer) = connect(role, None);
     let (reader, writer) = (Task::new(), Task::new());
-    peer.block();
-    assert!(writer.write(&mut ws).is_ready());
+    fill(&mut ws, &peer);
     if reader_last {
         assert!(writer.write(&mut ws).is_pending());
         assert!(reader.read(&mut ws).is_pending());

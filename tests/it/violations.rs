@@ -8,7 +8,7 @@ use ws_stream_tungstenite::tungstenite;
 
 use crate::support::{
     BINARY, CLOSE, CONTINUATION, Cause, PING, Peer, ROLES, Step, TEXT, close_payload, connect,
-    frame, now, observe, read_all, run, server, told,
+    fill, frame, now, observe, read_all, run, server, told,
 };
 
 /// What the peer gets to see, what observers are told, and that reading ends where it should.
@@ -256,8 +256,7 @@ fn no_more_than_16_mib_are_discarded() {
 fn a_violation_wakes_a_writer_that_is_blocked() {
     for offence in [TEXT, 0x3] {
         let (mut ws, peer) = server(None);
-        peer.block();
-        now(ws.write(b"stuck")).unwrap();
+        fill(&mut ws, &peer);
         let (waker, wakes) = futures_test::task::new_count_waker();
         let mut more = Box::pin(ws.write(b"more"));
         assert!(more.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());

@@ -10,8 +10,8 @@ use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use futures_test::task::{new_count_waker, noop_context};
 
 use crate::support::{
-    BINARY, Calls, Cause, ROLES, Sent, Step, client, connect, now, observe, read_all, run, server,
-    told,
+    BINARY, Calls, Cause, ROLES, Sent, Step, client, connect, fill, now, observe, read_all, run,
+    server, told,
 };
 
 const KIB: usize = 1024;
@@ -101,12 +101,13 @@ fn a_full_transport_makes_writes_pending_and_wakes_them_when_there_is_room() {
 #[test]
 fn pending_takes_no_bytes() {
     let (mut ws, peer) = client(None);
-    peer.block();
-    now(ws.write(b"taken")).unwrap();
-    assert!(ws.write(b"dropped").now_or_never().is_none());
+    fill(&mut ws, &peer);
+    for _ in 0..3 {
+        assert!(ws.write(&[1; 1024]).now_or_never().is_none());
+    }
     peer.unblock();
     now(ws.flush()).unwrap();
-    assert_eq!(peer.sent(), [message(b"taken")]);
+    assert!(peer.sent_data().iter().all(|byte| *byte == 0));
 }
 
 #[test]
@@ -230,6 +231,17 @@ fn a_message_is_cut_by_the_transport_without_losing_bytes() {
     peer.unblock();
     now(ws.flush()).unwrap();
     assert_eq!(peer.sent_data(), data);
+}
+
+#[test]
+fn small_messages_that_cannot_leave_at_once_leave_together() {
+    let (mut ws, peer) = client(None);
+    fill(&mut ws, &peer);
+    peer.unblock();
+    let before = peer.calls().writes;
+    now(ws.flush()).unwrap();
+    assert_eq!(peer.calls().writes, before + 1);
+    assert!(peer.sent().len() >= 60, "{} messages of 64 KiB", peer.sent().len());
 }
 
 #[test]
