@@ -8,8 +8,7 @@ use crate::WsErr;
 
 /// What happens on the websocket and can't be said through `AsyncRead` and `AsyncWrite`.
 ///
-/// Observers get events in the order in which they happened. See
-/// [`WsStream`](crate::WsStream#impl-Observable<WsEvent>-for-WsStream<S>) for how to observe.
+/// Observers ([`WsStream::observe`](crate::WsStream)) get events in the order in which they happened.
 #[derive(Debug, Clone)]
 pub enum WsEvent {
     /// Something went wrong. Where the close handshake is still possible, the stream does it: read

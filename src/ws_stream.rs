@@ -5,6 +5,8 @@ mod futures_io;
 mod notifier;
 mod read;
 mod socket;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio_io")]
 mod tokio_io;
 mod wakers;
@@ -20,6 +22,46 @@ use self::engine::Engine;
 use crate::{WsErr, WsEvent};
 
 /// A websocket as a stream of bytes.
+///
+/// Implements the futures-io traits and, with the feature `tokio_io`, those of tokio. Both behave
+/// the same. The crate's documentation has the tables of what is sent, returned and told when.
+///
+/// # Reading
+///
+/// The payloads of the binary messages, in order. A read returns what is there of the current
+/// message, copied once; `AsyncBufRead` lends it without a copy.
+/// Messages without data are skipped. End of file comes after the close handshake, or where the peer
+/// broke it off or broke the rules; observers are told which.
+///
+/// Reading drives everything else: pings are answered, events delivered, close frames answered.
+///
+/// # Writing
+///
+/// One call takes what fits into one message: at most 64 KiB, and no more than
+/// `max_message_size`, `max_frame_size` and `max_write_buffer_size` of the
+/// [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) allow. It sends the message at once
+/// if the transport takes it. Vectored writes gather their buffers into one message.
+///
+/// Flushing waits until the transport has everything. Closing also sends a close frame, behind all
+/// that was written, and does not wait for the peer's.
+///
+/// # Errors
+///
+/// - Reading: only errors of the transport, each once. After an error or end of file, every read is
+///   at end of file.
+/// - Writing: [`NotConnected`](std::io::ErrorKind::NotConnected) after a close frame was sent or
+///   received, or when reading has ended. [`InvalidInput`](std::io::ErrorKind::InvalidInput) if the
+///   configuration leaves no room for data. Any other kind: the transport failed; reading can go on.
+///
+/// # Cancel safety
+///
+/// Every poll is: `Pending` means that no byte was read or taken. `write_all`, `read_exact` and the
+/// like are *not*: what they did before they were dropped is not known.
+///
+/// # Two tasks
+///
+/// Reading and writing may happen in two tasks, through `futures::io::split` or `tokio::io::split`.
+/// Neither half misses a wake-up because of what the other does.
 pub struct WsStream<S> {
     engine: Engine<WebSocketStream<S>>,
 }
@@ -29,6 +71,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Makes a byte stream of a websocket whose handshake is done.
+    ///
+    /// `poll_close` of the transport has to shut down its sending side: a peer may wait for that.
     #[must_use]
     pub fn new(inner: WebSocketStream<S>) -> Self {
         Self { engine: Engine::new(inner) }
@@ -77,6 +121,15 @@ where
 {
     type Error = WsErr;
 
+    /// Lets an observer be told of [events](WsEvent) from now on.
+    ///
+    /// A bounded channel that is full holds up reading until it has room. It never holds up writing
+    /// or closing. An observer that is dropped is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// - [`WsErr::Closed`]: the last event was told before.
+    /// - [`WsErr::Observe`]: a bounded channel of capacity 0.
     fn observe(&mut self, options: ObserveConfig<WsEvent>) -> Observe<'_, WsEvent, WsErr> {
         self.engine.notifier.observe(options)
     }

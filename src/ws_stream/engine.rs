@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use super::{
     notifier::Notifier,
     read::ReadState,
     socket::Socket,
-    wakers::{Halves, Tasks},
+    wakers::Tasks,
     write::{Unflushed, WriteState, message_limit},
 };
 use crate::{WsErr, WsEvent};
@@ -53,14 +53,12 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    /// Delivers the events that wait for room at an observer, on behalf of one half.
-    pub(super) fn poll_events(&mut self, by: Halves) -> Poll<()> {
+    /// Delivers the events that wait for room at an observer. Room wakes both halves.
+    pub(super) fn poll_events(&mut self) -> Poll<()> {
         if self.notifier.is_idle() {
             return Poll::Ready(());
         }
-        ready!(self.notifier.poll_deliver(&mut Context::from_waker(&self.both)));
-        self.tasks.wake_halves(!by);
-        Poll::Ready(())
+        self.notifier.poll_deliver(&mut Context::from_waker(&self.both))
     }
 
     /// Tells the observers what went wrong.

@@ -145,7 +145,7 @@ impl<T: Socket> Engine<T> {
         if !self.notifier.is_idle() {
             self.tasks.park_reader(cx.waker());
         }
-        self.poll_events(Halves::READ)
+        self.poll_events()
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {

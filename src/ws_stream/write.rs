@@ -233,7 +233,7 @@ impl<T: Socket> Engine<T> {
         self.tasks.park_writer(cx.waker());
         let result = poll(self);
         // never waited for: observers do not hold up writing
-        let _ = self.poll_events(Halves::WRITE);
+        let _ = self.poll_events();
         if result.is_ready() && self.is_drained() {
             self.tasks.unpark_writer();
         }

@@ -93,11 +93,12 @@ fn events_can_be_matched_exhaustively_and_cloned() {
 
 #[test]
 fn errors_of_tungstenite_become_ours() {
+    type Check = fn(&WsErr) -> bool;
     use tungstenite::Error::{
         AlreadyClosed, Capacity, ConnectionClosed, Io, Protocol, Utf8, WriteBufferFull,
     };
     let too_long = CapacityError::MessageTooLong { size: 2, max_size: 1 };
-    let table: [(tungstenite::Error, fn(&WsErr) -> bool); 8] = [
+    let table: [(tungstenite::Error, Check); 8] = [
         (ConnectionClosed, |e| matches!(e, WsErr::Closed)),
         (AlreadyClosed, |e| matches!(e, WsErr::Closed)),
         (Io(io::ErrorKind::Other.into()), |e| matches!(e, WsErr::Io { .. })),

@@ -193,10 +193,6 @@ impl Peer {
         self.state().closed
     }
 
-    pub fn sent_bytes(&self) -> Vec<u8> {
-        self.state().sent.clone()
-    }
-
     /// What has left the transport, as frames; a frame that is half out does not count.
     pub fn sent(&self) -> Vec<Sent> {
         parse(&self.state().sent, self.role)

@@ -93,13 +93,13 @@ fn a_request_that_is_not_flushed_gets_its_answer() {
             server
         };
         let ask = async {
-            client.write_all(&[7; 300_000]).await.unwrap();
+            client.write_all(&vec![7; 300_000]).await.unwrap();
             let mut answer = vec![0; 300_000];
             client.read_exact(&mut answer).await.unwrap();
             answer
         };
         let (_server, answer) = tokio::join!(serve, ask);
-        assert!(answer == [7; 300_000]);
+        assert!(answer == vec![7; 300_000]);
     });
 }
 
@@ -140,7 +140,7 @@ fn a_peer_that_does_not_read_blocks_the_writer_after_a_bounded_number_of_bytes()
         let mut written = 0;
         let write = async {
             loop {
-                written += client.write(&[1; 64 * 1024]).await.unwrap();
+                written += client.write(&vec![1; 64 * 1024]).await.unwrap();
                 assert!(written < 64 * MIB, "nothing holds the writer up");
             }
         };
@@ -158,7 +158,7 @@ fn sends_on_after(offence: &[u8]) -> (Vec<String>, Vec<u8>) {
     let offence = offence.to_vec();
     let peer = thread::spawn(move || {
         client.write_all(&offence).unwrap();
-        let message = frame(Role::Server, true, BINARY, &[0; MIB]);
+        let message = frame(Role::Server, true, BINARY, &vec![0; MIB]);
         for _ in 0..8 {
             client.write_all(&message).unwrap();
         }
@@ -274,7 +274,7 @@ fn a_text_flood_ends_both_halves_in_their_threads() {
             smol::block_on(
                 async {
                     loop {
-                        if let Err(error) = write.write_all(&[1; 64 * 1024]).await {
+                        if let Err(error) = write.write_all(&vec![1; 64 * 1024]).await {
                             break error.kind();
                         }
                     }

@@ -74,7 +74,8 @@ fn a_close_reason_that_is_not_utf_8_is_refused_with_1007() {
 
 #[test]
 fn protocol_violations_are_refused_with_1002() {
-    let offences: [(&str, fn(&Peer) -> Vec<u8>); 8] = [
+    type Offence = fn(&Peer) -> Vec<u8>;
+    let offences: [(&str, Offence); 8] = [
         ("a reserved bit", |peer| with_bits(0x40, peer.frame(BINARY, b"x"))),
         ("a reserved data opcode", |peer| peer.frame(0x3, b"x")),
         ("a reserved control opcode", |peer| peer.frame(0xB, b"x")),
