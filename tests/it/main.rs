@@ -7,6 +7,7 @@ mod costs;
 mod events;
 mod examples;
 mod limits;
+mod log;
 mod properties;
 mod reading;
 mod support;
