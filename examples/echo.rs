@@ -45,7 +45,7 @@ enum Command {
     },
     /// Send data to a server that is already running and check its echo
     Connect {
-        /// Where the server is, for instance <ws://127.0.0.1:3012>
+        /// Where the server is, for instance ws://127.0.0.1:3012
         url: String,
         #[command(flatten)]
         amount: Amount,
@@ -80,12 +80,13 @@ async fn run_both_ends(amount: Amount) -> Result<()> {
     let report = server.await?.context("the server failed")?;
     println!("server: {report}");
     ensure!(report.echoed == amount.bytes(), "the server did not echo everything");
+    ensure!(is_clean(&report.events), "the client left without a close frame");
     Ok(())
 }
 
 // ---- server ----
 
-/// What there is to say about a connection that ended in order.
+/// What there is to say about a connection that has ended.
 struct Report {
     /// In bytes.
     echoed: u64,
@@ -111,7 +112,7 @@ async fn serve(addr: &str) -> Result<()> {
 async fn serve_and_log(tcp: TcpStream, peer: SocketAddr) {
     match serve_connection(tcp).await {
         Ok(report) => println!("{peer}: {report}"),
-        Err(error) => eprintln!("{peer}: {error:#}"),
+        Err(error) => eprintln!("{peer}: {error}: {}", error.root_cause()),
     }
 }
 
@@ -125,8 +126,8 @@ async fn serve_connection(tcp: TcpStream) -> Result<Report> {
     Ok(Report { echoed, events: events.collect().await })
 }
 
-/// Sends back what comes until end of file, which is when both ends have said that they close.
-/// Returns how many bytes that were.
+/// Sends back what comes until end of file: the client has closed, and the stream has answered its
+/// close frame. Returns how many bytes that were.
 async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut echoed = 0;
@@ -174,6 +175,7 @@ async fn run_client(url: &str, amount: Amount) -> Result<()> {
     println!("client: received  {}", amount.per_second(received.took));
     println!("client: what came back is what was sent (blake3 {})", received.hash);
     println!("client: events: {events:?}");
+    ensure!(is_clean(&events), "the server left without a close frame");
     Ok(())
 }
 
@@ -276,6 +278,11 @@ async fn observe(stream: &mut WsStream<TokioAdapter<TcpStream>>) -> Result<Event
     let no_heartbeat: fn(&_) -> bool =
         |event| !matches!(event, WsEvent::Ping(_) | WsEvent::Pong(_));
     Ok(stream.observe(ObserveConfig::default().filter(no_heartbeat)).await?)
+}
+
+/// End of file alone does not tell: it also comes when the connection is cut.
+fn is_clean(events: &[WsEvent]) -> bool {
+    matches!(events, [WsEvent::CloseFrame(_), WsEvent::Closed])
 }
 
 fn progress_bar(amount: Amount) -> ProgressBar {

@@ -390,7 +390,7 @@ fn fit_close_frame(frame: CloseFrame, config: &WebSocketConfig) -> Option<CloseF
 const MAX_MESSAGE: usize = 64 * 1024;
 
 /// How much may be in the socket for another message to join it, in bytes.
-const MAX_BACKLOG: usize = 64 * 1024;
+const MAX_BACKLOG: usize = 128 * 1024;
 
 /// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
 const MAX_CONTROL_PAYLOAD: usize = 125;
