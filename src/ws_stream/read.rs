@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! Idle ── a binary message came ──▶ Chunk ── it was read to its end ──▶ Idle
-//! Idle ── the peer closed ──▶ PeerClosed ── our close frame is out, the socket ended ──▶ Shutdown
+//! Idle ── the peer closed ──▶ PeerClosed ── our close frame is out, the socket ended ──▶ Finishing
 //! Idle ── the peer sent text ──▶ Discard ── it closed ──▶ PeerClosed
 //! Idle, Discard ── the peer broke the protocol ──▶ Linger
-//! Shutdown ── the transport's sending side is shut down ──▶ Ended
-//! Discard, Linger ── the transport ended, or enough was discarded ──▶ Ended
-//! any but Chunk ── the transport ended or failed ──▶ Ended
+//! Discard, Linger ── the transport ended ──▶ Finishing
+//! Discard, Linger ── enough was discarded ──▶ Ended
+//! Finishing ── the transport's sending side is shut down ──▶ Ended
+//! any but Chunk ── the transport failed, or ended without a close frame ──▶ Ended
 //! ```
 //!
-//! Only `Idle` and `Ended` wait for observers: the former so that events stay few, the latter so
-//! that they are not lost. In between, closing goes on without them.
+//! Events are delivered whenever reading is polled. But only `Idle` and `Ended` wait for observers:
+//! the former so that events stay few, the latter so that they are not lost. In between, closing goes
+//! on without them.
 
 use std::{
     fmt, io,
@@ -47,8 +49,8 @@ pub(super) enum ReadState {
     /// The socket lost track of the frames. Bytes are discarded into `scratch` until the transport
     /// ends, so that no reset destroys our close frame before the peer sees it.
     Linger { left: usize, scratch: Box<[u8]> },
-    /// Both close frames are through, or the peer is gone.
-    Shutdown,
+    /// Both close frames are through, or the peer is gone. The transport is shut down.
+    Finishing,
     /// End of file, behind the events and the error, if they have not been told yet.
     Ended(Option<io::Error>),
 }
@@ -88,23 +90,29 @@ impl<T: Socket> Engine<T> {
                 return self.poll_ended(cx);
             }
             let drained = self.poll_drain_as_reader(cx);
-            match &mut self.read {
+            let told = self.poll_events_as_reader(cx);
+            match self.read {
                 ReadState::Chunk(_) => return Poll::Ready(Ok(())),
                 ReadState::Idle => {
-                    ready!(self.poll_events_as_reader(cx));
-                    if ready!(self.poll_pong_room(drained)) {
+                    ready!(told);
+                    ready!(self.poll_pong_room(drained));
+                    if self.has_lost_pongs() {
+                        self.on_ended(self.write_failure());
+                    } else {
                         let message = ready!(self.poll_message(cx));
                         self.on_message(message);
                     }
                 }
-                ReadState::PeerClosed => {
-                    ready!(drained);
-                    let message = ready!(self.poll_message(cx));
-                    self.on_message_after_close(message);
+                ReadState::PeerClosed | ReadState::Finishing => {
+                    self.tasks.park_reader(cx.waker());
+                    ready!(self.poll_finish());
                 }
                 ReadState::Discard { .. } => {
                     self.shut_down_early(cx);
-                    if ready!(self.poll_pong_room(drained)) {
+                    ready!(self.poll_pong_room(drained));
+                    if self.has_lost_pongs() {
+                        self.on_ended(None);
+                    } else {
                         let message = ready!(self.poll_message(cx));
                         self.on_discarded_message(message);
                     }
@@ -112,11 +120,6 @@ impl<T: Socket> Engine<T> {
                 ReadState::Linger { .. } => {
                     self.shut_down_early(cx);
                     ready!(self.poll_linger(cx));
-                }
-                ReadState::Shutdown => {
-                    ready!(drained);
-                    ready!(self.poll_shut_down(cx));
-                    self.on_ended(None);
                 }
                 ReadState::Ended(_) => {}
             }
@@ -157,18 +160,38 @@ impl<T: Socket> Engine<T> {
         message
     }
 
-    /// Waits for room for the pong that the next message may need. `false`: there will be none.
-    fn poll_pong_room(&mut self, drained: Poll<()>) -> Poll<bool> {
-        if self.unflushed.pongs() <= MAX_UNFLUSHED_PONGS {
-            return Poll::Ready(true);
+    /// Whether all that is left to do is to end the transport.
+    pub(super) fn is_finishing(&self) -> bool {
+        matches!(self.read, ReadState::PeerClosed | ReadState::Finishing)
+    }
+
+    /// Takes the close handshake to its end, on behalf of either half.
+    pub(super) fn poll_finish(&mut self) -> Poll<()> {
+        if !self.is_drained() {
+            return Poll::Pending;
         }
-        ready!(drained);
-        let has_room = self.unflushed.pongs() == 0;
-        if !has_room {
-            // sending failed: what is still coming can't be answered
-            self.on_transport_error(io::ErrorKind::BrokenPipe.into());
+        if let ReadState::PeerClosed = self.read {
+            let message = self.socket.poll_next_unpin(&mut Context::from_waker(&self.both));
+            self.on_message_after_close(ready!(message));
         }
-        Poll::Ready(has_room)
+        if let ReadState::Finishing = self.read {
+            ready!(self.poll_shut_down());
+            self.on_ended(None);
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for room for the pong that the next message may need.
+    fn poll_pong_room(&mut self, drained: Poll<()>) -> Poll<()> {
+        if self.unflushed.pongs() > MAX_UNFLUSHED_PONGS {
+            ready!(drained);
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether sending failed and too many pings came since: they can't be answered.
+    fn has_lost_pongs(&self) -> bool {
+        self.unflushed.pongs() > MAX_UNFLUSHED_PONGS
     }
 
     fn on_message(&mut self, message: Option<Result<Message, Error>>) {
@@ -188,18 +211,18 @@ impl<T: Socket> Engine<T> {
                 Utf8Bytes::from_static("Unexpected raw frame"),
             ),
             Some(Err(error)) => self.on_read_error(error),
-            None => self.on_transport_end(),
+            None => self.on_closed_before(),
         }
     }
 
     fn on_read_error(&mut self, error: Error) {
         match error {
-            Error::ConnectionClosed | Error::AlreadyClosed => self.on_transport_end(),
+            Error::ConnectionClosed | Error::AlreadyClosed => self.on_closed_before(),
             Error::Io(error) => self.on_transport_error(error),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 tracing::debug!("the transport ended without a close frame from the peer");
                 self.push_error(|| WsErr::MissingCloseFrame);
-                self.on_transport_end();
+                self.on_ended(None);
             }
             error => {
                 let (code, reason) = close_reason(&error);
@@ -238,19 +261,23 @@ impl<T: Socket> Engine<T> {
     fn on_message_after_close(&mut self, message: Option<Result<Message, Error>>) {
         match message {
             None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => {
-                self.read = ReadState::Shutdown;
+                self.read = ReadState::Finishing;
             }
             // how TLS says that the server closed its transport without saying so
             Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.read = ReadState::Shutdown;
+                self.read = ReadState::Finishing;
+            }
+            // our answer could not be sent, which was told
+            Some(Err(Error::Io(_))) if self.write_failure().is_some() => {
+                self.read = ReadState::Finishing;
             }
             Some(Err(Error::Io(error))) => self.on_transport_error(error),
             Some(Err(error)) => {
                 let (code, reason) = close_reason(&error);
                 self.refuse(error.into(), code, reason);
-                self.read = ReadState::Shutdown;
+                self.read = ReadState::Finishing;
             }
-            Some(Ok(_)) => {} // the socket refuses these itself
+            Some(Ok(_)) => {} // no socket lets anything follow a close frame
         }
     }
 
@@ -270,11 +297,12 @@ impl<T: Socket> Engine<T> {
                 let left = *left;
                 self.begin_linger(left);
             }
-            None => self.read = ReadState::Shutdown,
+            None => self.read = ReadState::Finishing,
         }
     }
 
-    /// The socket answers pings by itself; the answer has to be flushed.
+    /// The socket answers pings by itself. It would flush the answer when it is read next, and fail
+    /// as a whole if that fails: so the engine flushes first, also when sending has failed before.
     fn on_pong_queued(&mut self, data: &Bytes) {
         self.unflushed.add_pong(data.len());
     }
@@ -288,7 +316,7 @@ impl<T: Socket> Engine<T> {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ReadState::Linger { left, scratch } = &mut self.read else { return Poll::Ready(()) };
         match ready!(self.socket.poll_read_transport(cx, scratch)) {
-            Ok(0) => self.read = ReadState::Shutdown,
+            Ok(0) => self.read = ReadState::Finishing,
             Ok(length) if length < *left => *left -= length,
             Ok(_) | Err(_) => self.on_ended(None),
         }
@@ -299,17 +327,17 @@ impl<T: Socket> Engine<T> {
     /// may wait for that before it ends its own side.
     fn shut_down_early(&mut self, cx: &mut Context<'_>) {
         if let WriteState::Closed = self.write {
-            let _ = self.poll_shut_down(cx);
+            self.tasks.park_reader(cx.waker());
+            let _ = self.poll_shut_down();
         }
     }
 
     /// Shuts down the sending side of the transport. The server does this first, so that it has the
     /// connection in `TIME_WAIT` (RFC 6455, section 7.1.1); a client gets here after the server.
-    fn poll_shut_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_shut_down(&mut self) -> Poll<()> {
         if let WriteState::ShutDown = self.write {
             return Poll::Ready(());
         }
-        self.tasks.park_reader(cx.waker());
         let mut both = Context::from_waker(&self.both);
         if let Err(error) = ready!(self.socket.poll_close_transport(&mut both)) {
             // our close frame is out: nothing is lost
@@ -326,8 +354,10 @@ impl<T: Socket> Engine<T> {
         self.on_ended(Some(error));
     }
 
-    fn on_transport_end(&mut self) {
-        self.on_ended(None);
+    /// The close handshake was done by whoever had the socket before, but for what is left in it.
+    fn on_closed_before(&mut self) {
+        self.on_peer_closed();
+        self.read = ReadState::Finishing;
     }
 
     fn on_ended(&mut self, error: Option<io::Error>) {
@@ -347,7 +377,7 @@ impl fmt::Debug for ReadState {
             Self::PeerClosed => "PeerClosed",
             Self::Discard { .. } => "Discard",
             Self::Linger { .. } => "Linger",
-            Self::Shutdown => "Shutdown",
+            Self::Finishing => "Finishing",
             Self::Ended(_) => "Ended",
         })
     }

@@ -6,8 +6,7 @@
 //! Open ── reading ended ──▶ Flush
 //! SendClose ── the socket took the close frame ──▶ Flush
 //! Flush ── the transport has everything ──▶ Closed
-//! any ── the transport failed ──▶ Failed, if that concerns the caller, or Closed
-//! Failed ── the caller was told ──▶ Closed
+//! any of these ── the transport failed ──▶ Failed
 //! Closed ── the transport's sending side is shut down ──▶ ShutDown
 //! ```
 //!
@@ -24,6 +23,7 @@ use bitflags::bitflags;
 use futures_util::SinkExt;
 use tungstenite::{
     Error, Message,
+    error::ProtocolError,
     protocol::{CloseFrame, WebSocketConfig},
 };
 
@@ -41,12 +41,12 @@ use crate::{
 pub(super) enum WriteState {
     /// Messages may be sent.
     Open,
-    /// A close frame waits for what was written before it to leave the socket.
+    /// A close frame waits for room in the socket.
     SendClose(Option<CloseFrame>),
     /// The socket takes nothing more; the transport does not have all of it yet.
     Flush,
-    /// The transport failed, and the caller has not been told.
-    Failed(io::Error),
+    /// The transport failed. The caller was told, or need not be.
+    Failed { error: io::Error, told: bool },
     /// Nothing may be sent, and nothing is left to be flushed.
     Closed,
     /// The same, and the peer sees the end of the transport.
@@ -169,8 +169,16 @@ impl<T: Socket> Engine<T> {
 
     /// Reacts to a failure of the transport that the reader met.
     pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
-        if !matches!(self.write, WriteState::Failed(_) | WriteState::ShutDown) {
+        if !matches!(self.write, WriteState::Failed { .. } | WriteState::ShutDown) {
             self.fail(copy_io(error), self.unflushed.whose.contains(Whose::CALLER));
+        }
+    }
+
+    /// A copy of the error with which sending failed.
+    pub(super) fn write_failure(&self) -> Option<io::Error> {
+        match &self.write {
+            WriteState::Failed { error, .. } => Some(copy_io(error)),
+            _ => None,
         }
     }
 
@@ -189,7 +197,7 @@ impl<T: Socket> Engine<T> {
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
             WriteState::Open
-            | WriteState::Failed(_)
+            | WriteState::Failed { .. }
             | WriteState::Closed
             | WriteState::ShutDown => self.unflushed.is_empty(),
             WriteState::SendClose(_) | WriteState::Flush => false,
@@ -205,23 +213,50 @@ impl<T: Socket> Engine<T> {
     }
 
     fn try_poll_drain_socket(&mut self) -> Poll<Result<(), Error>> {
-        let cx = &mut Context::from_waker(&self.both);
-        // an empty socket always has room for one message, whatever its limits
-        ready!(self.socket.poll_flush_unpin(cx))?;
-        if let WriteState::SendClose(frame) = &mut self.write {
-            ready!(self.socket.poll_ready_unpin(cx))?;
-            let frame = frame.take();
-            self.write = WriteState::Flush;
-            self.socket.start_send_unpin(Message::Close(frame))?;
-            ready!(self.socket.poll_flush_unpin(cx))?;
+        let mut flushed = self.poll_flush_socket()?;
+        if let WriteState::SendClose(_) = self.write {
+            if flushed.is_pending() && !self.has_room_for_control_frames() {
+                return Poll::Pending;
+            }
+            ready!(self.poll_send_close_frame())?;
+            flushed = self.poll_flush_socket()?;
         }
+        ready!(flushed);
         if let WriteState::Flush = self.write {
             // tungstenite as a server takes leave without flushing its last frame
-            ready!(self.socket.poll_flush_transport(cx))?;
+            ready!(self.socket.poll_flush_transport(&mut Context::from_waker(&self.both)))?;
             self.write = WriteState::Closed;
             tracing::debug!("the websocket is closed for writing");
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_socket(&mut self) -> Poll<Result<(), Error>> {
+        let cx = &mut Context::from_waker(&self.both);
+        ready!(self.socket.poll_flush_unpin(cx))?;
+        if self.has_room_for_control_frames() {
+            return Poll::Ready(Ok(()));
+        }
+        // tungstenite kept back a pong or close frame that did not fit; now it does
+        self.socket.poll_flush_unpin(cx)
+    }
+
+    /// Whether all of `unflushed` fits into the socket's buffer.
+    fn has_room_for_control_frames(&self) -> bool {
+        self.unflushed.bytes <= self.socket.config().max_write_buffer_size
+    }
+
+    fn poll_send_close_frame(&mut self) -> Poll<Result<(), Error>> {
+        ready!(self.socket.poll_ready_unpin(&mut Context::from_waker(&self.both)))?;
+        let WriteState::SendClose(frame) = std::mem::replace(&mut self.write, WriteState::Flush)
+        else {
+            return Poll::Ready(Ok(()));
+        };
+        match self.socket.start_send_unpin(Message::Close(frame)) {
+            // the peer was faster; what the socket has may still leave
+            Err(error) if is_closed(&error) => Poll::Ready(Ok(())),
+            sent => Poll::Ready(sent),
+        }
     }
 
     /// Runs a poll of the writing half. Its task is woken for as long as something is unflushed.
@@ -232,6 +267,9 @@ impl<T: Socket> Engine<T> {
     ) -> Poll<R> {
         self.tasks.park_writer(cx.waker());
         let result = poll(self);
+        if self.is_finishing() && self.poll_finish().is_ready() {
+            self.tasks.wake_halves(Halves::READ);
+        }
         // never waited for: observers do not hold up writing
         let _ = self.poll_events();
         if result.is_ready() && self.is_drained() {
@@ -317,12 +355,11 @@ impl<T: Socket> Engine<T> {
 
     /// Reacts to a failure of the socket's sending side. Reading goes on.
     fn on_write_error(&mut self, error: WsErr) {
-        if let WriteState::Failed(_) | WriteState::Closed | WriteState::ShutDown = self.write {
+        if let WriteState::Failed { .. } | WriteState::Closed | WriteState::ShutDown = self.write {
             return self.unflushed.give_up(); // a pong to a peer that can't be reached is no news
         }
         if let WsErr::Closed = error {
-            self.write = WriteState::Closed;
-            return self.unflushed.give_up();
+            return self.on_socket_closed();
         }
         let error = into_io(error);
         tracing::debug!(%error, "the websocket failed while sending");
@@ -333,19 +370,30 @@ impl<T: Socket> Engine<T> {
         self.fail(error, concerns_caller);
     }
 
+    /// Reacts to a socket that was closed past the engine: its last frame may still have to leave.
+    fn on_socket_closed(&mut self) {
+        if let WriteState::Flush = self.write {
+            self.unflushed.give_up();
+            self.write = WriteState::Closed;
+        } else {
+            self.write = WriteState::Flush;
+        }
+    }
+
     fn fail(&mut self, error: io::Error, concerns_caller: bool) {
         self.unflushed.give_up();
-        self.write = if concerns_caller { WriteState::Failed(error) } else { WriteState::Closed };
+        self.write = WriteState::Failed { error, told: !concerns_caller };
     }
 
     /// The failure that the caller has not been told of.
     fn take_failure(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.write, WriteState::Closed) {
-            WriteState::Failed(error) => Err(error),
-            state => {
-                self.write = state;
-                Ok(())
+        match &mut self.write {
+            WriteState::Failed { error, told } if !*told => {
+                *told = true;
+                let copy = copy_io(error);
+                Err(std::mem::replace(error, copy))
             }
+            _ => Ok(()),
         }
     }
 
@@ -356,6 +404,11 @@ impl<T: Socket> Engine<T> {
             Ok(()) => into_io(WsErr::Closed),
         }
     }
+}
+
+fn is_closed(error: &Error) -> bool {
+    use Error::{AlreadyClosed, ConnectionClosed, Protocol};
+    matches!(error, AlreadyClosed | ConnectionClosed | Protocol(ProtocolError::SendAfterClosing))
 }
 
 /// The payload of the largest message that may be sent, in bytes.

@@ -8,11 +8,12 @@ use std::{
 
 use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use futures_test::task::{new_count_waker, noop_context};
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{WsErr, tungstenite};
 
 use crate::support::{
-    BINARY, CLOSE, ROLES, Sent, Step, client, connect, now, observe, read_all, server, told,
+    BINARY, CLOSE, PING, PONG, ROLES, Sent, Step, client, connect, fill, now, observe, read_all,
+    run, server, told,
 };
 
 fn opcodes(frames: &[Sent]) -> Vec<u8> {
@@ -240,9 +241,8 @@ fn after_the_peers_close_frame_writes_fail_with_not_connected_and_flush_and_clos
 fn a_large_blocked_write_is_woken_by_the_peers_close_frame() {
     for role in ROLES {
         let (mut ws, peer) = connect(role, None);
-        peer.allow(10_000);
+        fill(&mut ws, &peer);
         let data = vec![1; 60_000];
-        now(ws.write(&data)).unwrap();
         let (waker, wakes) = new_count_waker();
         let cx = &mut Context::from_waker(&waker);
         assert!(Pin::new(&mut ws).poll_write(cx, &data).is_pending());
@@ -252,7 +252,7 @@ fn a_large_blocked_write_is_woken_by_the_peers_close_frame() {
         assert_eq!(now(ws.write(&data)).unwrap_err().kind(), ErrorKind::NotConnected);
         peer.unblock();
         now(ws.flush()).unwrap();
-        assert_eq!(opcodes(&peer.sent()), [BINARY, CLOSE]);
+        assert_eq!(opcodes(&peer.sent()).last(), Some(&CLOSE));
     }
 }
 
@@ -273,7 +273,7 @@ fn both_sides_may_close_at_once() {
 }
 
 #[test]
-fn a_close_frame_stuck_behind_data_is_replaced_by_the_answer() {
+fn a_close_frame_stuck_behind_data_leaves_although_the_peer_was_faster() {
     for role in ROLES {
         let (mut ws, peer) = connect(role, None);
         peer.block();
@@ -286,7 +286,7 @@ fn a_close_frame_stuck_behind_data_is_replaced_by_the_answer() {
         now(ws.close()).unwrap();
         assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
         assert_eq!(opcodes(&peer.sent()), [BINARY, CLOSE]);
-        assert_eq!(peer.sent_closes(), [(Some(4000), "mine".into())]);
+        assert_eq!(peer.sent_closes(), [(None, String::new())]);
     }
 }
 
@@ -341,22 +341,23 @@ fn an_answer_that_cannot_be_sent_does_not_spoil_the_end() {
 }
 
 #[test]
-fn a_websocket_that_was_closed_before_is_at_end_of_file() {
+fn the_answer_to_a_close_frame_that_was_read_before_goes_out() {
     use async_tungstenite::WebSocketStream;
-    use futures::SinkExt;
     use ws_stream_tungstenite::WsStream;
 
     for role in ROLES {
         let (ws, peer) = connect(role, None);
+        peer.buffer();
         let mut socket: WebSocketStream<_> = ws.into_inner();
         peer.close_frame(1000, "");
         peer.end();
         now(futures::StreamExt::next(&mut socket)).unwrap().unwrap();
-        let _ = now(SinkExt::flush(&mut socket));
         let mut ws = WsStream::new(socket);
         assert_eq!(now(ws.write(b"late")).unwrap_err().kind(), ErrorKind::NotConnected);
         assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
         assert!(now(ws.close()).is_ok());
+        assert_eq!(opcodes(&peer.sent()), [CLOSE]);
+        assert!(peer.is_shut_down());
     }
 }
 
@@ -368,4 +369,127 @@ fn close_fails_if_the_close_frame_cannot_be_sent() {
         assert_eq!(now(ws.close()).unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(Pin::new(&mut ws).poll_close(&mut noop_context()).is_ready());
     }
+}
+
+#[test]
+fn what_was_written_and_the_close_frame_leave_although_the_peer_has_ended_its_side() {
+    for role in ROLES {
+        for buffers in [true, false] {
+            let (mut ws, peer) = connect(role, None);
+            now(ws.flush()).unwrap();
+            if buffers {
+                peer.buffer();
+            }
+            peer.block();
+            now(ws.write(b"data")).unwrap();
+            assert!(ws.close().now_or_never().is_none());
+            peer.end();
+            assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+            peer.unblock();
+            now(ws.close()).unwrap();
+            assert_eq!(opcodes(&peer.sent()), [BINARY, CLOSE]);
+        }
+    }
+}
+
+/// A config whose buffer is full with one message of the largest size that it allows.
+fn tight(room: usize) -> WebSocketConfig {
+    WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(room)
+}
+
+#[test]
+fn the_answer_goes_out_although_the_socket_had_no_room_for_it() {
+    for role in ROLES {
+        for room in [40, 64 * 1024] {
+            let (mut ws, peer) = connect(role, Some(tight(room)));
+            peer.block();
+            now(ws.write(&vec![1; room])).unwrap();
+            peer.close_frame(1000, "");
+            peer.end();
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+            peer.unblock();
+            assert_eq!(run(ws.read(&mut [0; 8])).unwrap(), 0);
+            assert_eq!(opcodes(&peer.sent()), [BINARY, CLOSE]);
+        }
+    }
+}
+
+#[test]
+fn a_flush_sends_the_answer_although_the_socket_had_no_room_for_it() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, Some(tight(40)));
+        peer.block();
+        now(ws.write(&[1; 100])).unwrap();
+        peer.close_frame(1000, "");
+        assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+        peer.unblock();
+        now(ws.flush()).unwrap();
+        assert_eq!(opcodes(&peer.sent()), [BINARY, CLOSE]);
+    }
+}
+
+#[test]
+fn no_pong_follows_the_close_frame() {
+    for role in ROLES {
+        for config in [None, Some(tight(40))] {
+            let (mut ws, peer) = connect(role, config);
+            peer.block();
+            now(ws.write(&[1; 100])).unwrap();
+            peer.send(PING, b"?");
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+            assert!(ws.close().now_or_never().is_none());
+            peer.unblock();
+            now(ws.close()).unwrap();
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+            assert_eq!(opcodes(&peer.sent()), [BINARY, PONG, CLOSE]);
+        }
+    }
+}
+
+#[test]
+fn a_failed_write_does_not_spoil_the_end_where_the_socket_has_no_room_for_the_answer() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, Some(tight(64 * 1024)));
+        now(ws.flush()).unwrap();
+        peer.block();
+        now(ws.write(&[1; 100_000][..])).unwrap();
+        peer.fail_writes(ErrorKind::BrokenPipe);
+        peer.binary(b"whole");
+        peer.close_frame(1000, "");
+        peer.end();
+        let (data, result) = read_all(&mut ws);
+        assert_eq!(data, b"whole");
+        assert!(result.is_ok());
+    }
+}
+
+#[test]
+fn a_server_shuts_the_transport_down_also_if_only_the_writer_is_polled() {
+    let (mut ws, peer) = server(None);
+    now(ws.flush()).unwrap();
+    peer.block();
+    peer.close_frame(1000, "");
+    let (waker, wakes) = new_count_waker();
+    let read = ws.read(&mut [0; 8]).poll_unpin(&mut Context::from_waker(&waker));
+    assert!(read.is_pending());
+    peer.unblock();
+    now(ws.close()).unwrap();
+    assert!(peer.is_shut_down());
+    assert!(wakes.get() > 0, "the reader is at end of file");
+    assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+}
+
+#[test]
+fn end_of_file_waits_for_the_transport_to_be_shut_down() {
+    let (mut ws, peer) = server(None);
+    peer.block_close(true);
+    peer.close_frame(1000, "");
+    let (waker, wakes) = new_count_waker();
+    let mut buf = [0; 8];
+    let mut end = Box::pin(ws.read(&mut buf));
+    assert!(end.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    peer.block_close(false);
+    assert!(wakes.get() > 0);
+    assert_eq!(now(end).unwrap(), 0);
+    assert!(peer.is_shut_down());
 }

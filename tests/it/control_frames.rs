@@ -122,8 +122,13 @@ fn pings_that_cannot_be_answered_any_more_do_not_end_reading() {
 #[test]
 fn endless_pings_that_cannot_be_answered_any_more_end_reading_with_the_cause() {
     let (mut ws, peer) = server(None);
-    peer.fail_writes(ErrorKind::BrokenPipe);
+    let mut events = observe(&mut ws);
+    peer.fail_writes(ErrorKind::TimedOut);
     peer.raw(peer.frame(PING, &[0; 125]).repeat(10_000));
     let (_, result) = read_all(&mut ws);
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "the cause");
+    let told = told(&mut events);
+    assert_eq!(told.iter().filter(|event| event.starts_with("error")).count(), 1);
 }

@@ -233,3 +233,43 @@ fn filters_choose_events() {
     read_all(&mut ws).1.unwrap();
     assert_eq!(told(&mut events), ["closed"]);
 }
+
+#[test]
+fn a_reader_that_waits_for_the_end_has_told_what_happened() {
+    for role in ROLES {
+        for (opcode, event) in [(TEXT, "error: ReceivedText"), (0x3, "error: Protocol")] {
+            let (mut ws, peer) = connect(role, None);
+            let mut events = observe(&mut ws);
+            peer.send(opcode, b"x");
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+            assert_eq!(told(&mut events), [event]);
+        }
+        let (mut ws, peer) = connect(role, None);
+        let mut events = observe(&mut ws);
+        peer.block();
+        peer.close_frame(1001, "going away");
+        assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+        assert_eq!(told(&mut events), ["close 1001 \"going away\""]);
+    }
+}
+
+#[test]
+fn room_at_an_observer_wakes_a_reader_although_the_writer_was_polled_last() {
+    let (mut ws, peer) = server(None);
+    let mut events = observe_bounded(&mut ws, 1);
+    for _ in 0..3 {
+        peer.send(PONG, b"");
+    }
+    peer.binary(b"data");
+    let (waker, wakes) = new_count_waker();
+    let mut poll_read =
+        |ws: &mut WsStream<_>| ws.read(&mut [0; 8]).poll_unpin(&mut Context::from_waker(&waker));
+    assert!(poll_read(&mut ws).is_pending());
+    while poll_read(&mut ws).is_pending() {
+        now(ws.flush()).unwrap();
+        let before = wakes.get();
+        assert!(!told(&mut events).is_empty());
+        assert!(wakes.get() > before);
+        now(ws.write(b"x")).unwrap();
+    }
+}

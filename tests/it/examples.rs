@@ -41,7 +41,7 @@ fn close() {
 
 #[test]
 fn events() {
-    assert_says("events", &[], &["Ping", "Pong", "CloseFrame", "ReceivedText", "Closed"]);
+    assert_says("events", &[], &["ping", "pong", "close frame: 1001", "text message", "closed"]);
 }
 
 #[test]

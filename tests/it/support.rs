@@ -57,6 +57,7 @@ struct State {
     /// Bytes that were written wait here until they are flushed.
     buffers: bool,
     blocks_flush: bool,
+    blocks_close: bool,
     written: Vec<u8>,
     sent: Vec<u8>,
     write_error: Option<io::ErrorKind>,
@@ -166,6 +167,14 @@ impl Peer {
     pub fn block_flush(&self, blocks: bool) {
         let mut state = self.state();
         state.blocks_flush = blocks;
+        if let Some(waker) = state.writer.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn block_close(&self, blocks: bool) {
+        let mut state = self.state();
+        state.blocks_close = blocks;
         if let Some(waker) = state.writer.take() {
             waker.wake();
         }
@@ -348,9 +357,13 @@ impl futures::AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
         state.calls.closes += 1;
+        if state.blocks_close {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         state.closed = true;
         Poll::Ready(Ok(()))
     }

@@ -191,7 +191,6 @@ fn the_event_is_told_although_the_close_frame_is_stuck() {
         peer.send(offence, b"x");
         assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
         let error = if offence == TEXT { "error: ReceivedText" } else { "error: Protocol" };
-        drop(ws.write(b"more").now_or_never());
         assert_eq!(told(&mut events), [error]);
         peer.unblock();
         peer.end();
@@ -287,4 +286,34 @@ fn the_close_frame_leaves_out_its_reason_where_the_config_has_no_room_for_it() {
 fn with_bits(bits: u8, mut frame: Vec<u8>) -> Vec<u8> {
     frame[0] |= bits;
     frame
+}
+
+#[test]
+fn the_close_frame_leaves_although_the_peer_ended_its_side_while_it_was_stuck() {
+    for role in ROLES {
+        for offence in [TEXT, 0x3] {
+            let (mut ws, peer) = connect(role, None);
+            peer.block();
+            now(ws.write(b"stuck")).unwrap();
+            peer.send(offence, b"x");
+            peer.end();
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+            peer.unblock();
+            assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+            assert_eq!(peer.sent_closes().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn pings_after_text_that_cannot_be_answered_end_in_end_of_file() {
+    let (mut ws, peer) = server(None);
+    let mut events = observe(&mut ws);
+    peer.fail_writes(ErrorKind::BrokenPipe);
+    peer.send(TEXT, b"hi");
+    peer.raw(peer.frame(PING, &[0; 125]).repeat(2000));
+    peer.end();
+    assert!(read_all(&mut ws).1.is_ok());
+    let told = told(&mut events);
+    assert_eq!(told, ["error: Io(BrokenPipe)", "error: ReceivedText", "closed"]);
 }
