@@ -49,6 +49,12 @@ impl Notifier {
         }
     }
 
+    /// How many observers there is room for without allocating.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.pharos.storage_len()
+    }
+
     /// Whether every event was delivered.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()

@@ -95,13 +95,7 @@ impl<T: Socket> Engine<T> {
                 ReadState::Chunk(_) => return Poll::Ready(Ok(())),
                 ReadState::Idle => {
                     ready!(told);
-                    ready!(self.poll_pong_room(drained));
-                    if self.has_lost_pongs() {
-                        self.on_ended(self.write_failure());
-                    } else {
-                        let message = ready!(self.poll_message(cx));
-                        self.on_message(message);
-                    }
+                    ready!(self.poll_incoming(cx, drained));
                 }
                 ReadState::PeerClosed | ReadState::Finishing => {
                     self.tasks.park_reader(cx.waker());
@@ -109,13 +103,7 @@ impl<T: Socket> Engine<T> {
                 }
                 ReadState::Discard { .. } => {
                     self.shut_down_early(cx);
-                    ready!(self.poll_pong_room(drained));
-                    if self.has_lost_pongs() {
-                        self.on_ended(None);
-                    } else {
-                        let message = ready!(self.poll_message(cx));
-                        self.on_discarded_message(message);
-                    }
+                    ready!(self.poll_incoming(cx, drained));
                 }
                 ReadState::Linger { .. } => {
                     self.shut_down_early(cx);
@@ -151,13 +139,38 @@ impl<T: Socket> Engine<T> {
         self.poll_events()
     }
 
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        let message = self.socket.poll_next_unpin(cx);
-        if message.is_pending() {
+    /// Waits for the next message, and first for room for the pong that it may need.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>, drained: Poll<()>) -> Poll<()> {
+        if self.owes_many_pongs() {
+            ready!(drained);
+        }
+        if self.owes_many_pongs() {
+            self.on_unanswerable_pings();
+            return Poll::Ready(());
+        }
+        let Poll::Ready(message) = self.socket.poll_next_unpin(cx) else {
             // the writer may leave something behind for the reader to move on
             self.tasks.park_reader(cx.waker());
+            return Poll::Pending;
+        };
+        match self.read {
+            ReadState::Discard { .. } => self.on_discarded_message(message),
+            _ => self.on_message(message),
         }
-        message
+        Poll::Ready(())
+    }
+
+    fn owes_many_pongs(&self) -> bool {
+        self.unflushed.pongs() > MAX_UNFLUSHED_PONGS
+    }
+
+    /// Reacts to a peer that goes on to send pings although sending has failed.
+    fn on_unanswerable_pings(&mut self) {
+        let error = match self.read {
+            ReadState::Discard { .. } => None,
+            _ => self.write_failure(),
+        };
+        self.on_ended(error);
     }
 
     /// Whether all that is left to do is to end the transport.
@@ -179,19 +192,6 @@ impl<T: Socket> Engine<T> {
             self.on_ended(None);
         }
         Poll::Ready(())
-    }
-
-    /// Waits for room for the pong that the next message may need.
-    fn poll_pong_room(&mut self, drained: Poll<()>) -> Poll<()> {
-        if self.unflushed.pongs() > MAX_UNFLUSHED_PONGS {
-            ready!(drained);
-        }
-        Poll::Ready(())
-    }
-
-    /// Whether sending failed and too many pings came since: they can't be answered.
-    fn has_lost_pongs(&self) -> bool {
-        self.unflushed.pongs() > MAX_UNFLUSHED_PONGS
     }
 
     fn on_message(&mut self, message: Option<Result<Message, Error>>) {

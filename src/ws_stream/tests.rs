@@ -18,6 +18,7 @@ use tungstenite::{
 
 use super::{
     engine::Engine,
+    notifier::Notifier,
     read::ReadState,
     socket::Socket,
     write::{WriteState, message_limit},
@@ -181,6 +182,36 @@ fn a_writer_that_completes_a_flush_wakes_the_reader_that_waits_for_it() {
     engine.socket.flush_is_blocked = false;
     assert!(engine.poll_flush_all(&mut noop_context()).is_ready());
     assert_eq!(wakes.get(), 1);
+}
+
+#[test]
+fn an_event_is_made_only_if_somebody_observes() {
+    let mut notifier = Notifier::new();
+    notifier.push(|| panic!("nobody observes yet"));
+    let config = ObserveConfig::default();
+    let events = notifier.observe(config).now_or_never().unwrap().unwrap();
+    notifier.push(|| WsEvent::Pong(Bytes::new()));
+    assert!(!notifier.is_idle());
+    notifier.push_closed();
+    notifier.push(|| panic!("`Closed` is the last event"));
+    assert!(notifier.poll_deliver(&mut noop_context()).is_ready());
+    assert_eq!(told(events), ["Pong(b\"\")", "Closed"]);
+}
+
+#[test]
+fn a_dropped_observer_leaves_its_place_to_the_next() {
+    let mut notifier = Notifier::new();
+    for _ in 0..100 {
+        let bounded = pharos::Channel::Bounded(1).into();
+        let events = notifier.observe(bounded).now_or_never().unwrap().unwrap();
+        for _ in 0..3 {
+            notifier.push(|| WsEvent::Pong(Bytes::new()));
+        }
+        assert!(notifier.poll_deliver(&mut noop_context()).is_pending());
+        drop(events);
+        assert!(notifier.poll_deliver(&mut noop_context()).is_ready());
+    }
+    assert_eq!(notifier.places(), 1);
 }
 
 #[test]

@@ -452,7 +452,7 @@ fn a_failed_write_does_not_spoil_the_end_where_the_socket_has_no_room_for_the_an
         let (mut ws, peer) = connect(role, Some(tight(64 * 1024)));
         now(ws.flush()).unwrap();
         peer.block();
-        now(ws.write(&[1; 100_000][..])).unwrap();
+        now(ws.write(&vec![1; 100_000])).unwrap();
         peer.fail_writes(ErrorKind::BrokenPipe);
         peer.binary(b"whole");
         peer.close_frame(1000, "");

@@ -262,7 +262,7 @@ fn room_at_an_observer_wakes_a_reader_although_the_writer_was_polled_last() {
     }
     peer.binary(b"data");
     let (waker, wakes) = new_count_waker();
-    let mut poll_read =
+    let poll_read =
         |ws: &mut WsStream<_>| ws.read(&mut [0; 8]).poll_unpin(&mut Context::from_waker(&waker));
     assert!(poll_read(&mut ws).is_pending());
     while poll_read(&mut ws).is_pending() {
