@@ -49,6 +49,7 @@ pub struct Peer {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct State {
     script: VecDeque<Step>,
     reader: Option<Waker>,
