@@ -185,6 +185,24 @@ fn a_writer_that_completes_a_flush_wakes_the_reader_that_waits_for_it() {
 }
 
 #[test]
+fn a_writer_that_completes_a_flush_wakes_the_reader_that_waits_for_pongs_to_leave() {
+    let ping = Message::Ping(Bytes::from_static(&[0; 125]));
+    let mut engine = engine(std::iter::repeat_n(ping, 1000));
+    engine.socket.flush_is_blocked = true;
+    let (waker, wakes) = new_count_waker();
+    let cx = &mut Context::from_waker(&waker);
+    let mut woken = usize::MAX;
+    while woken != wakes.get() {
+        woken = wakes.get();
+        assert!(engine.poll_chunk(cx).is_pending());
+    }
+    assert!(engine.socket.incoming.len() > 400, "reading waits");
+    engine.socket.flush_is_blocked = false;
+    assert!(engine.poll_flush_all(&mut noop_context()).is_ready());
+    assert_eq!(wakes.get(), woken + 1);
+}
+
+#[test]
 fn an_event_is_made_only_if_somebody_observes() {
     let mut notifier = Notifier::new();
     notifier.push(|| panic!("nobody observes yet"));
