@@ -203,6 +203,19 @@ fn a_writer_that_completes_a_flush_wakes_the_reader_that_waits_for_pongs_to_leav
 }
 
 #[test]
+fn messages_without_data_after_text_come_to_an_end() {
+    const MIB: usize = 1024 * 1024;
+    let mut engine = engine([Message::Text("hi".into())]);
+    let mut messages = 0;
+    while read(&mut engine).is_pending() {
+        engine.socket.incoming.push_back(Some(Ok(binary(b""))));
+        messages += 1;
+        assert!(messages <= 4 * MIB, "{messages} messages");
+    }
+    assert!(messages > MIB, "{messages} messages");
+}
+
+#[test]
 fn an_event_is_made_only_if_somebody_observes() {
     let mut notifier = Notifier::new();
     notifier.push(|| panic!("nobody observes yet"));

@@ -151,6 +151,17 @@ fn a_client_takes_a_reset_after_the_close_frames_for_the_end() {
 }
 
 #[test]
+fn another_error_of_the_transport_after_the_close_frames_is_returned() {
+    let (mut ws, peer) = client(None);
+    let mut events = observe(&mut ws);
+    peer.close_frame(1000, "");
+    peer.steps([Step::Error(ErrorKind::TimedOut)]);
+    assert_eq!(now(ws.read(&mut [0; 8])).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+    assert_eq!(told(&mut events), ["close 1000 \"\"", "error: Io(TimedOut)", "closed"]);
+}
+
+#[test]
 fn the_peers_close_frame_is_answered_and_told() {
     for role in ROLES {
         let (mut ws, peer) = connect(role, None);
