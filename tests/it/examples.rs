@@ -2,15 +2,19 @@
 
 use std::process::{Command, Output};
 
-/// Runs an example with the features that this test was built with.
-fn run_example(name: &str, arguments: &[&str]) -> Output {
+/// An example with the features that this test was built with.
+fn command(name: &str, arguments: &[&str]) -> Command {
     let features = if cfg!(feature = "tokio_io") { "tokio_io" } else { "" };
-    let output = Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["run", "--quiet", "--features", features, "--example", name, "--"])
-        .args(arguments)
-        .output()
-        .unwrap();
+        .args(arguments);
+    command
+}
+
+fn run_example(name: &str, arguments: &[&str]) -> Output {
+    let output = command(name, arguments).output().unwrap();
     assert!(
         output.status.success(),
         "{name} failed:\n{}{}",
@@ -31,12 +35,12 @@ fn assert_says(name: &str, arguments: &[&str], expected: &[&str]) {
 
 #[test]
 fn echo() {
-    assert_says("echo", &["--mib", "4"], &["MiB/s", "Closed"]);
+    assert_says("echo", &["--mib", "4"], &["MiB/s", "is what was sent", "Closed"]);
 }
 
 #[test]
 fn close() {
-    assert_says("close", &[], &[]);
+    assert_says("close", &[], &["one last thing", "dropped the connection after"]);
 }
 
 #[test]
@@ -46,22 +50,49 @@ fn events() {
 
 #[test]
 fn futures_codec() {
-    assert_says("futures_codec", &[], &[]);
+    assert_says("futures_codec", &[], &["GOOD MORNING", "both ends closed"]);
 }
 
 #[test]
 fn tls() {
-    assert_says("tls", &[], &[]);
+    assert_says("tls", &[], &["came back over TLS, unchanged", "client: closed"]);
 }
 
 #[test]
 #[cfg(feature = "tokio_io")]
 fn tokio_codec() {
-    assert_says("tokio_codec", &[], &[]);
+    assert_says("tokio_codec", &[], &["HOW DO YOU DO?", "both ends closed"]);
 }
 
 #[test]
 #[cfg(feature = "tokio_io")]
 fn tunnel() {
-    assert_says("tunnel", &[], &[]);
+    assert_says("tunnel", &[], &["got back everything that they sent"]);
+}
+
+#[test]
+fn the_two_ends_of_echo_run_apart() {
+    use std::io::{BufRead, BufReader};
+
+    run_example("echo", &["--help"]); // builds it
+    let mut server = command("echo", &["serve", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+    let listening = said.next().unwrap().unwrap();
+    let url = listening.rsplit(' ').next().unwrap();
+    let connected = command("echo", &["connect", url, "--mib", "4"]).output().unwrap();
+    let echoed = said.next();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(connected.status.success(), "{}", String::from_utf8_lossy(&connected.stderr));
+    assert!(echoed.unwrap().unwrap().contains("echoed 4.00 MiB"));
+}
+
+#[test]
+#[cfg(feature = "tokio_io")]
+fn the_tunnel_explains_itself() {
+    assert_says("tunnel", &["--help"], &["server", "client", "Usage"]);
+    assert_says("tunnel", &["client", "--help"], &["--listen", "--to"]);
 }
