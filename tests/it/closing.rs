@@ -426,6 +426,23 @@ fn the_answer_goes_out_although_the_socket_had_no_room_for_it() {
 }
 
 #[test]
+fn what_was_written_leaves_also_where_the_close_frame_comes_too_late() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, Some(tight(40)));
+        now(ws.flush()).unwrap();
+        peer.buffer();
+        peer.block();
+        now(ws.write(&[1; 30])).unwrap();
+        assert!(ws.close().now_or_never().is_none());
+        peer.end();
+        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+        peer.unblock();
+        now(ws.close()).unwrap();
+        assert_eq!(peer.sent_data(), [1; 30]);
+    }
+}
+
+#[test]
 fn a_flush_sends_the_answer_although_the_socket_had_no_room_for_it() {
     for role in ROLES {
         let (mut ws, peer) = connect(role, Some(tight(40)));

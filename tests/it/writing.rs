@@ -99,6 +99,19 @@ fn a_full_transport_makes_writes_pending_and_wakes_them_when_there_is_room() {
 }
 
 #[test]
+fn a_write_that_could_not_leave_at_once_wakes_its_task_when_it_can() {
+    let (mut ws, peer) = client(None);
+    peer.block();
+    let (waker, wakes) = new_count_waker();
+    now(ws.flush()).unwrap();
+    let cx = &mut Context::from_waker(&waker);
+    assert!(Pin::new(&mut ws).poll_write(cx, b"request").is_ready());
+    assert_eq!(wakes.get(), 0);
+    peer.unblock();
+    assert_eq!(wakes.get(), 1);
+}
+
+#[test]
 fn pending_takes_no_bytes() {
     let (mut ws, peer) = client(None);
     fill(&mut ws, &peer);
