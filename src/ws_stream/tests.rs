@@ -31,6 +31,7 @@ use crate::WsEvent;
 struct Scripted {
     /// What comes, in order; then `Pending`.
     incoming: VecDeque<Option<Result<Message, Error>>>,
+    is_closed: bool,
     is_not_ready: bool,
     flush_is_blocked: bool,
     transport_flush_is_blocked: bool,
@@ -57,11 +58,17 @@ impl Sink<Message> for Scripted {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        if self.is_closed {
+            return Err(Error::AlreadyClosed);
+        }
         self.sent.push(message);
         Ok(())
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.is_closed {
+            return Poll::Ready(Err(Error::AlreadyClosed));
+        }
         pending_if(self.flush_is_blocked)
     }
 
@@ -316,6 +323,21 @@ fn a_socket_that_ends_is_at_end_of_file() {
     let events = observe(&mut engine);
     assert_at_end_of_file(&mut engine);
     assert_eq!(told(events), ["Closed"]);
+}
+
+#[test]
+fn a_socket_that_was_closed_past_the_engine_fails_writes_and_ends_reading() {
+    let mut engine = engine([]);
+    engine.socket.is_closed = true;
+    engine.socket.incoming.push_back(None);
+    let bufs = [IoSlice::new(b"late")];
+    let Poll::Ready(Err(error)) = engine.poll_send(&mut noop_context(), &bufs) else {
+        panic!("nothing can be sent")
+    };
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+    assert!(matches!(engine.poll_flush_all(&mut noop_context()), Poll::Ready(Ok(()))));
+    assert_at_end_of_file(&mut engine);
+    assert!(matches!(engine.poll_close_frame(&mut noop_context()), Poll::Ready(Ok(()))));
 }
 
 #[test]
