@@ -1,8 +1,8 @@
 //! `Tasks`: the parked reader and the parked writer.
 //!
-//! The socket's `Stream` is polled by the reader alone, with the reader's own waker. Everything that
-//! both halves drive (the socket's `Sink`, the queue of events) is polled with a waker made of
-//! `Tasks`, which wakes both halves. So it does not matter which of the two polled it last.
+//! Messages are waited for by the reader alone, with its own waker. Everything that both halves drive
+//! (the socket's `Sink`, the queue of events, the end of the close handshake) is polled with a waker
+//! made of `Tasks`, which wakes both halves. So it does not matter which of the two polled it last.
 
 use std::{
     sync::Arc,

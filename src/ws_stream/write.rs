@@ -328,16 +328,19 @@ impl<T: Socket> Engine<T> {
                 return Err(WsErr::NoRoomForData);
             }
             let message = Message::Binary(self.buffer.split().freeze());
-            let masked_limit = message_limit(self.socket.config(), true);
             match self.socket.start_send_unpin(message) {
                 Ok(()) => return Ok(length),
                 // it would have fitted into an empty socket, if it were not for the mask
-                Err(Error::WriteBufferFull(_)) if self.message_limit > masked_limit => {
-                    self.message_limit = masked_limit;
+                Err(Error::WriteBufferFull(_)) if self.message_limit > self.masked_limit() => {
+                    self.message_limit = self.masked_limit();
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn masked_limit(&self) -> usize {
+        message_limit(self.socket.config(), true)
     }
 
     /// Copies what fits into one message; returns how many bytes that are.
