@@ -84,6 +84,17 @@ fn a_config_without_room_for_one_byte_is_an_invalid_input() {
 }
 
 #[test]
+fn a_config_without_room_for_a_close_frame_is_an_invalid_input() {
+    let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(5);
+    let (mut ws, peer) = connect(Role::Client, Some(config));
+    assert_eq!(now(ws.close()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert!(peer.sent().is_empty());
+    let (mut ws, peer) = connect(Role::Server, Some(config));
+    now(ws.close()).unwrap();
+    assert_eq!(peer.sent_closes().len(), 1);
+}
+
+#[test]
 fn a_server_may_send_one_byte_where_a_client_has_no_room_for_its_mask() {
     for room in 3..7 {
         let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(room);
