@@ -1,5 +1,7 @@
 //! Observes what happens on a websocket besides data: pings, pongs, close frames, errors.
 
+use std::error::Error as _;
+
 use anyhow::{Context, Result, ensure};
 use async_tungstenite::{
     WebSocketStream,
@@ -105,7 +107,10 @@ async fn print_each(observer: &str, mut events: Events<WsEvent>) -> Vec<String> 
 
 fn describe(event: &WsEvent) -> String {
     match event {
-        WsEvent::Error(error) => format!("error: {error}"),
+        WsEvent::Error(error) => match error.source() {
+            Some(cause) => format!("error: {error}: {cause}"),
+            None => format!("error: {error}"),
+        },
         WsEvent::CloseFrame(Some(frame)) => {
             format!("close frame: {} {}", u16::from(frame.code), frame.reason)
         }

@@ -55,7 +55,7 @@ enum Command {
         #[command(flatten)]
         listen: Listen,
         /// Address of the TCP service, for instance 127.0.0.1:22
-        #[arg(long)]
+        #[arg(long, value_name = "ADDR")]
         to: String,
     },
     /// Accept TCP connections and forward each through a websocket
@@ -63,7 +63,7 @@ enum Command {
         #[command(flatten)]
         listen: Listen,
         /// Where the tunnel's server is, for instance ws://example.com:8080
-        #[arg(long)]
+        #[arg(long, value_name = "URL")]
         to: String,
     },
     /// Run a service and both ends of a tunnel in this process, and send data through (default)
@@ -73,7 +73,7 @@ enum Command {
 #[derive(Args)]
 struct Listen {
     /// Where to listen, for instance 127.0.0.1:8080
-    #[arg(long)]
+    #[arg(long, value_name = "ADDR")]
     listen: String,
 }
 

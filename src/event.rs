@@ -8,7 +8,8 @@ use crate::WsErr;
 
 /// What happens on the websocket and can't be said through `AsyncRead` and `AsyncWrite`.
 ///
-/// Observers ([`WsStream::observe`](crate::WsStream)) get events in the order in which they happened.
+/// Observers get events in the order in which they happened. `observe` of
+/// [`WsStream`](crate::WsStream) comes from the trait `pharos::Observable`.
 #[derive(Debug, Clone)]
 pub enum WsEvent {
     /// Something went wrong. Where the close handshake is still possible, the stream does it: read
@@ -30,6 +31,7 @@ pub enum WsEvent {
 
     /// The connection is over: reads are at end of file, writes fail with
     /// [`NotConnected`](std::io::ErrorKind::NotConnected). Comes exactly once, as the last event;
-    /// after it the stream of events ends.
+    /// after it the stream of events ends. If the `WsStream` is dropped before it was read to its
+    /// end, the events end without it.
     Closed,
 }

@@ -49,8 +49,8 @@ use crate::{WsErr, WsEvent};
 ///
 /// - Reading: only errors of the transport, each once. After an error or end of file, every read is
 ///   at end of file.
-/// - Writing: [`NotConnected`](std::io::ErrorKind::NotConnected) after a close frame was sent or
-///   received, or when reading has ended. [`InvalidInput`](std::io::ErrorKind::InvalidInput) if the
+/// - Writing: [`NotConnected`](std::io::ErrorKind::NotConnected) after a close frame was sent, or the
+///   peer's was read, or when reading has ended. [`InvalidInput`](std::io::ErrorKind::InvalidInput) if the
 ///   configuration leaves no room for data. Any other kind: the transport failed; reading can go on.
 ///
 /// # Cancel safety

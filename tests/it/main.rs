@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod properties;
 mod reading;
+mod simulation;
 mod support;
 mod tcp;
 #[cfg(feature = "tokio_io")]

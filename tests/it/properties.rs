@@ -5,11 +5,8 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
 };
 
 use async_tungstenite::WebSocketStream;
@@ -22,7 +19,7 @@ use proptest::{collection::vec, prelude::*};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{WsStream, async_tungstenite, tungstenite};
 
-use crate::support::{Sent, Step, connect, now, observe, told};
+use crate::support::{Random, Sent, Step, Task, connect, now, observe, pattern, poll_woken, told};
 
 /// One direction of a transport.
 #[derive(Debug, Default)]
@@ -41,31 +38,20 @@ struct Flaky {
     random: Random,
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 16).unwrap() % limit
-    }
-}
-
 fn transport(capacity: usize, seed: u64) -> (Flaky, Flaky) {
     let pipe = || Arc::new(Mutex::new(Pipe { capacity, ..Pipe::default() }));
     let (up, down) = (pipe(), pipe());
     let end = |incoming: &Arc<_>, outgoing: &Arc<_>, seed| Flaky {
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
-        random: Random(seed | 1),
+        random: Random::new(seed),
     };
     (end(&down, &up, seed), end(&up, &down, seed.rotate_left(32)))
 }
 
 impl Flaky {
     fn hesitates(&mut self, cx: &mut Context<'_>) -> bool {
-        let hesitates = self.random.below(4) == 0;
+        let hesitates = self.random.one_in(4);
         if hesitates {
             cx.waker().wake_by_ref();
         }
@@ -146,38 +132,13 @@ impl AsyncWrite for Flaky {
     }
 }
 
-/// A task that is polled only after it was woken.
-struct Task {
-    future: BoxFuture<'static, ()>,
-    woken: Arc<Woken>,
-}
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Runs tasks side by side; panics when all that are left sleep.
 fn run_tasks(futures: Vec<BoxFuture<'static, ()>>) {
-    let mut tasks: Vec<_> = futures
-        .into_iter()
-        .map(|future| Task { future, woken: Arc::new(Woken(AtomicBool::new(true))) })
-        .collect();
+    let mut tasks: Vec<_> = futures.into_iter().map(Task::new).collect();
     while !tasks.is_empty() {
-        let before = tasks.len();
-        let mut polled = false;
-        tasks.retain_mut(|task| {
-            if !task.woken.0.swap(false, Ordering::SeqCst) {
-                return true;
-            }
-            polled = true;
-            let waker = Waker::from(Arc::clone(&task.woken));
-            task.future.poll_unpin(&mut Context::from_waker(&waker)).is_pending()
-        });
-        assert!(polled, "{before} tasks sleep, and nobody will wake them");
+        let polled = poll_woken(&mut tasks);
+        assert!(polled, "{} tasks sleep, and nobody will wake them", tasks.len());
+        tasks.retain(|task| !task.is_done());
     }
 }
 
@@ -210,16 +171,16 @@ fn config() -> impl Strategy<Value = WebSocketConfig> {
     })
 }
 
-fn payload(plan: &Plan, seed: u8) -> Vec<u8> {
+fn payload(plan: &Plan, seed: usize) -> Vec<u8> {
     let length = plan.writes.iter().map(|(length, _)| length).sum();
-    (0..=250).cycle().skip(usize::from(seed)).take(length).collect()
+    pattern(seed, length)
 }
 
 /// Writes, then closes once this end has read everything: closing ends both directions.
 async fn write_plan(
     mut half: impl AsyncWrite + Unpin,
     plan: Plan,
-    seed: u8,
+    seed: usize,
     has_read: oneshot::Receiver<()>,
 ) {
     let payload = payload(&plan, seed);

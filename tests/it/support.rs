@@ -10,8 +10,11 @@ use std::{
 };
 
 use async_tungstenite::WebSocketStream;
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use futures_test::task::new_count_waker;
+use futures::{
+    AsyncReadExt, AsyncWriteExt,
+    future::{BoxFuture, FutureExt},
+};
+use futures_test::task::{AwokenCount, new_count_waker};
 use pharos::{Events, Observable, ObserveConfig};
 use tungstenite::{
     Bytes,
@@ -54,6 +57,7 @@ struct State {
     script: VecDeque<Step>,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    closer: Option<Waker>,
     room: usize,
     /// Bytes that were written wait here until they are flushed.
     buffers: bool,
@@ -63,7 +67,29 @@ struct State {
     sent: Vec<u8>,
     write_error: Option<io::ErrorKind>,
     closed: bool,
+    holds_wakes: bool,
     calls: Calls,
+}
+
+impl State {
+    fn wake_reader(&mut self) {
+        if !self.holds_wakes {
+            wake(&mut self.reader);
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if !self.holds_wakes {
+            wake(&mut self.writer);
+            wake(&mut self.closer);
+        }
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
 }
 
 /// How often the transport was polled.
@@ -107,9 +133,7 @@ impl Peer {
     pub fn steps(&self, steps: impl IntoIterator<Item = Step>) {
         let mut state = self.state();
         state.script.extend(steps);
-        if let Some(waker) = state.reader.take() {
-            waker.wake();
-        }
+        state.wake_reader();
     }
 
     /// Sends bytes as they are.
@@ -147,9 +171,7 @@ impl Peer {
     pub fn allow(&self, room: usize) {
         let mut state = self.state();
         state.room = room;
-        if let Some(waker) = state.writer.take() {
-            waker.wake();
-        }
+        state.wake_writer();
     }
 
     pub fn block(&self) {
@@ -168,25 +190,28 @@ impl Peer {
     pub fn block_flush(&self, blocks: bool) {
         let mut state = self.state();
         state.blocks_flush = blocks;
-        if let Some(waker) = state.writer.take() {
-            waker.wake();
-        }
+        state.wake_writer();
     }
 
     pub fn block_close(&self, blocks: bool) {
         let mut state = self.state();
         state.blocks_close = blocks;
-        if let Some(waker) = state.writer.take() {
-            waker.wake();
-        }
+        state.wake_writer();
     }
 
     pub fn fail_writes(&self, kind: io::ErrorKind) {
         let mut state = self.state();
         state.write_error = Some(kind);
-        if let Some(waker) = state.writer.take() {
-            waker.wake();
-        }
+        state.wake_writer();
+    }
+
+    /// Holds wake-ups back, like a reactor that is late. A task that polls before does not get its
+    /// wake-up any more, unless it has to wait again.
+    pub fn hold_wakes(&self, holds: bool) {
+        let mut state = self.state();
+        state.holds_wakes = holds;
+        state.wake_reader();
+        state.wake_writer();
     }
 
     /// Makes room for what will be sent, so that recording it allocates nothing.
@@ -293,6 +318,7 @@ impl futures::AsyncRead for Wire {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
+        state.reader = None;
         state.calls.reads += 1;
         match state.script.pop_front() {
             Some(Step::Bytes(mut bytes)) => {
@@ -327,6 +353,7 @@ impl futures::AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
+        state.writer = None;
         state.calls.writes += 1;
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
@@ -345,6 +372,7 @@ impl futures::AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
+        state.writer = None;
         state.calls.flushes += 1;
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
@@ -360,9 +388,10 @@ impl futures::AsyncWrite for Wire {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
+        state.closer = None;
         state.calls.closes += 1;
         if state.blocks_close {
-            state.writer = Some(cx.waker().clone());
+            state.closer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         state.closed = true;
@@ -400,6 +429,78 @@ pub fn run<F: Future>(future: F) -> F::Output {
         }
         assert!(wakes.get() > before, "pending, and nobody was woken");
     }
+}
+
+/// A task that is polled only after it was woken. It starts woken.
+pub struct Task {
+    future: BoxFuture<'static, ()>,
+    waker: Waker,
+    wakes: AwokenCount,
+    /// How many of the wakes its polls have followed.
+    answered: usize,
+    is_done: bool,
+}
+
+impl Task {
+    pub fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (waker, wakes) = new_count_waker();
+        waker.wake_by_ref();
+        Self { future: future.boxed(), waker, wakes, answered: 0, is_done: false }
+    }
+
+    /// Says whether it was woken.
+    pub fn poll_if_woken(&mut self) -> bool {
+        let wakes = self.wakes();
+        if self.is_done || self.answered == wakes {
+            return false;
+        }
+        self.answered = wakes;
+        self.is_done = self.future.poll_unpin(&mut Context::from_waker(&self.waker)).is_ready();
+        true
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    pub fn wakes(&self) -> usize {
+        self.wakes.get()
+    }
+}
+
+/// Polls each task that was woken; says whether there was one.
+pub fn poll_woken(tasks: &mut [Task]) -> bool {
+    let mut was_one_woken = false;
+    for task in tasks {
+        was_one_woken |= task.poll_if_woken();
+    }
+    was_one_woken
+}
+
+/// Numbers that look random (SplitMix64). The seed determines them all.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from(mixed >> 32).unwrap() % limit
+    }
+
+    /// True one time in `times`.
+    pub fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// Bytes of a long pattern: those that are lost, doubled or moved show.
+pub fn pattern(start: usize, length: usize) -> Vec<u8> {
+    (0..=250).cycle().skip(start).take(length).collect()
 }
 
 /// Blocks the transport and writes until no more is taken.

@@ -1,0 +1,586 @@
+//! A reader, a writer and an observer of one stream, while its transport and its peer do at random
+//! what they may do: nobody sleeps for ever, and what is read, told and sent is right.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, channel::oneshot};
+use pharos::{Channel, Events, Observable};
+use proptest::prelude::*;
+use tungstenite::{
+    Bytes,
+    protocol::{Role, WebSocketConfig},
+};
+use ws_stream_tungstenite::{WsEvent, pharos, tungstenite};
+
+use crate::support::{
+    BINARY, CLOSE, PING, PONG, Peer, ROLES, Random, Step, TEXT, Task, close_payload, connect,
+    frame, in_words, now, pattern, poll_woken,
+};
+
+/// What the peer sends, and what has to come of it if the transport does not fail.
+struct Script {
+    receiver: Role,
+    sent: Vec<u8>,
+    read: Vec<u8>,
+    told: Vec<String>,
+    ending: Ending,
+    /// The transport ends with an error rather than with end of file.
+    ends_with_error: bool,
+}
+
+/// What ends the peer's messages.
+#[derive(PartialEq, Eq)]
+enum Ending {
+    /// Nothing but the end of the transport.
+    Silence,
+    Text,
+    /// Nothing that follows is understood.
+    Violation,
+    CloseFrame,
+}
+
+impl Script {
+    fn new(random: &mut Random, receiver: Role) -> Self {
+        let mut script = Self {
+            receiver,
+            sent: Vec::new(),
+            read: Vec::new(),
+            told: Vec::new(),
+            ending: Ending::Silence,
+            ends_with_error: random.one_in(5),
+        };
+        for _ in 0..random.below(8) {
+            script.add_message(random);
+        }
+        if !random.one_in(3) {
+            script.add_close();
+        }
+        script
+    }
+
+    fn add_message(&mut self, random: &mut Random) {
+        let length = random.below(60);
+        match random.below(36) {
+            0..=17 => self.add_data(length),
+            18..=26 => self.add_control(PING, "ping", length),
+            27..=33 => self.add_control(PONG, "pong", length),
+            34 => self.add_text(),
+            _ => self.add_violation(),
+        }
+    }
+
+    fn add_frame(&mut self, opcode: u8, payload: &[u8]) {
+        self.sent.extend(frame(self.receiver, true, opcode, payload));
+    }
+
+    /// Whether what comes next is delivered.
+    fn is_open(&self) -> bool {
+        self.ending == Ending::Silence
+    }
+
+    fn add_data(&mut self, length: usize) {
+        let data = pattern(self.read.len(), length);
+        self.add_frame(BINARY, &data);
+        if self.is_open() {
+            self.read.extend(data);
+        }
+    }
+
+    fn add_control(&mut self, opcode: u8, name: &str, length: usize) {
+        let payload = "?".repeat(length);
+        self.add_frame(opcode, payload.as_bytes());
+        if self.is_open() {
+            self.told.push(format!("{name} {payload}"));
+        }
+    }
+
+    fn add_text(&mut self) {
+        self.add_frame(TEXT, b"text");
+        if self.is_open() {
+            self.told.push("error: ReceivedText".into());
+            self.ending = Ending::Text;
+        }
+    }
+
+    fn add_violation(&mut self) {
+        const RESERVED: u8 = 0x3;
+        self.add_frame(RESERVED, b"");
+        if self.is_open() {
+            self.told.push("error: Protocol".into());
+        }
+        self.ending = Ending::Violation;
+    }
+
+    fn add_close(&mut self) {
+        self.add_frame(CLOSE, &close_payload(1000, ""));
+        if self.ending != Ending::Violation {
+            self.told.push("close 1000 \"\"".into());
+            self.ending = Ending::CloseFrame;
+        }
+    }
+}
+
+/// What the reader and the writer do.
+struct Plan {
+    /// The size of the buffer that is read into.
+    buffer: usize,
+    /// Each write with its length and whether a flush follows.
+    writes: Vec<(usize, bool)>,
+    payload: Vec<u8>,
+}
+
+impl Plan {
+    fn new(random: &mut Random) -> Self {
+        let mut writes = Vec::new();
+        for _ in 0..random.below(5) {
+            let limit = if random.one_in(50) { 100_000 } else { 200 };
+            writes.push((random.below(limit), random.one_in(4)));
+        }
+        let length = writes.iter().map(|(length, _)| length).sum();
+        Self { buffer: 1 + random.below(40), writes, payload: pattern(0, length) }
+    }
+}
+
+/// How much the socket may buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    Default,
+    /// A message, or hardly that.
+    Tight,
+}
+
+impl Limits {
+    fn config(self, random: &mut Random) -> WebSocketConfig {
+        let config = WebSocketConfig::default();
+        match self {
+            Self::Default => config,
+            Self::Tight => config.write_buffer_size(0).max_write_buffer_size(8 + random.below(150)),
+        }
+    }
+}
+
+/// One run: what is planned, and what has happened so far.
+struct Run {
+    limits: Limits,
+    script: Script,
+    plan: Plan,
+    peer: Peer,
+    record: Mutex<Record>,
+}
+
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Record {
+    read: Vec<u8>,
+    has_read_all: bool,
+    /// How many bytes of the payload the stream took.
+    written: usize,
+    /// The writer is in a call of `write`.
+    is_writing: bool,
+    /// What the writer got in the end: from `close`, or from what failed before.
+    write_end: Option<io::Result<()>>,
+    told: Vec<String>,
+    writes_fail: bool,
+    peer_has_ended: bool,
+}
+
+impl Run {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap()
+    }
+
+    fn written(&self) -> &[u8] {
+        let written = self.record().written;
+        &self.plan.payload[..written]
+    }
+
+    /// Whether neither direction of the transport has failed.
+    fn is_healthy(&self) -> bool {
+        let record = self.record();
+        let reads_fail = record.peer_has_ended && self.script.ends_with_error;
+        !record.writes_fail && !reads_fail
+    }
+
+    fn can_reading_fail(&self) -> bool {
+        // with tight limits, the socket keeps a pong back and tries again when it is read
+        let flushes = self.limits == Limits::Tight;
+        self.script.ends_with_error || (flushes && self.record().writes_fail)
+    }
+
+    fn on_flushed(&self) {
+        assert!(self.peer.sent_data() == self.written(), "what was written has left");
+    }
+
+    fn on_closed(&self, peer_had_ended: bool) {
+        self.on_flushed();
+        self.check_close_frame(match self.limits {
+            Limits::Default => peer_had_ended,
+            Limits::Tight => self.record().peer_has_ended,
+        });
+    }
+
+    /// A close frame has left, unless the peer ended the transport too early for that.
+    fn check_close_frame(&self, peer_had_ended: bool) {
+        let is_owed = match (&self.script.ending, self.limits) {
+            // if it is lost, the writer is told
+            (Ending::Silence, Limits::Default) => !peer_had_ended,
+            // it has to wait for room
+            (Ending::Silence | Ending::Text, Limits::Tight) => self.is_healthy() && !peer_had_ended,
+            (Ending::Text | Ending::Violation | Ending::CloseFrame, _) => self.is_healthy(),
+        };
+        if is_owed {
+            assert!(!self.peer.sent_closes().is_empty(), "a close frame has left");
+        }
+    }
+
+    fn on_read_end(&self, end: io::Result<()>) {
+        self.record().has_read_all = true;
+        match end {
+            Ok(()) => self.on_end_of_file(),
+            Err(error) => assert!(self.can_reading_fail(), "{error}"),
+        }
+    }
+
+    fn on_end_of_file(&self) {
+        assert!(self.record().read == self.script.read, "all data was read");
+        self.check_close_frame(true);
+        if self.script.ending != Ending::Silence && self.is_healthy() {
+            assert!(self.peer.is_shut_down(), "the transport is shut down");
+        }
+    }
+
+    /// A writer that waits for room learns that there will be none. Holds while all tasks sleep.
+    fn check_writer(&self) {
+        let record = self.record();
+        let ends = |event: &String| event.starts_with("close") || event.starts_with("error");
+        if record.told.iter().any(ends) {
+            assert!(!record.is_writing, "the writer knows that it is over");
+        }
+    }
+
+    /// Nothing is left to do but to close. Holds while all tasks sleep, nothing is blocked, and the
+    /// peer has sent everything.
+    fn check_at_rest(&self) {
+        let record = self.record();
+        assert!(record.read == self.script.read, "all data was read");
+        assert!(record.told.starts_with(&self.script.told), "all was told");
+        let is_polled = !record.has_read_all;
+        drop(record);
+        if is_polled {
+            self.on_flushed();
+        }
+        self.check_close_frame(true);
+        self.check_shut_down();
+    }
+
+    fn check_shut_down(&self) {
+        let shuts_down_first = match self.script.ending {
+            Ending::Silence => false,
+            Ending::Text | Ending::Violation => true,
+            Ending::CloseFrame => self.script.receiver == Role::Server,
+        };
+        if shuts_down_first {
+            assert!(self.peer.is_shut_down(), "the transport is shut down");
+        }
+    }
+
+    /// Closing does not wait for the peer. Holds as above.
+    fn check_closed(&self) {
+        let record = self.record();
+        assert!(record.write_end.is_some(), "the writer has closed");
+        let peer_has_ended = record.peer_has_ended;
+        drop(record);
+        self.check_close_frame(peer_has_ended);
+    }
+
+    /// Holds when all tasks are done.
+    fn check_at_end(&self) {
+        self.check_told();
+        self.check_sent();
+        let record = self.record();
+        assert!(self.script.read.starts_with(&record.read), "no other data was read");
+        if let Some(Err(error)) = &record.write_end {
+            let can_fail = record.writes_fail || self.script.ends_with_error;
+            assert!(can_fail || error.kind() == ErrorKind::NotConnected, "{error}");
+        }
+    }
+
+    fn check_told(&self) {
+        let mut told = self.record().told.clone();
+        assert_eq!(told.pop().as_deref(), Some("closed"));
+        if !self.is_healthy() {
+            told.retain(|event| !event.starts_with("error: Io"));
+        }
+        let mut expected = self.script.told.clone();
+        if self.script.ending == Ending::Silence && !self.script.ends_with_error {
+            expected.push("error: MissingCloseFrame".into());
+        }
+        if self.can_reading_fail() {
+            expected.truncate(told.len());
+        }
+        assert_eq!(told, expected);
+    }
+
+    fn check_sent(&self) {
+        assert!(self.written().starts_with(&self.peer.sent_data()), "nothing else was sent");
+        let sent = self.peer.sent();
+        let after_close = sent.iter().skip_while(|frame| frame.opcode != CLOSE).skip(1);
+        assert_eq!(after_close.count(), 0, "nothing follows a close frame");
+    }
+}
+
+async fn read(run: Arc<Run>, mut half: impl AsyncRead + Unpin) {
+    let mut buf = vec![0; run.plan.buffer];
+    let end = loop {
+        match half.read(&mut buf).await {
+            Ok(0) => break Ok(()),
+            Ok(length) => run.record().read.extend_from_slice(&buf[..length]),
+            Err(error) => break Err(error),
+        }
+    };
+    run.on_read_end(end);
+    assert_eq!(half.read(&mut buf).await.unwrap(), 0, "nothing follows the end");
+}
+
+async fn write(run: Arc<Run>, half: impl AsyncWrite + Unpin, may_close: oneshot::Receiver<()>) {
+    let end = write_and_close(&run, half, may_close).await;
+    run.record().write_end = Some(end);
+}
+
+async fn write_and_close(
+    run: &Run,
+    mut half: impl AsyncWrite + Unpin,
+    may_close: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let mut target = 0;
+    for (length, flush) in &run.plan.writes {
+        target += length;
+        write_up_to(run, &mut half, target).await?;
+        if *flush {
+            half.flush().await?;
+            run.on_flushed();
+        }
+    }
+    may_close.await.unwrap();
+    let peer_had_ended = run.record().peer_has_ended;
+    half.close().await?;
+    run.on_closed(peer_had_ended);
+    Ok(())
+}
+
+async fn write_up_to(
+    run: &Run,
+    half: &mut (impl AsyncWrite + Unpin),
+    target: usize,
+) -> io::Result<()> {
+    while run.written().len() < target {
+        let left = &run.plan.payload[run.written().len()..target];
+        run.record().is_writing = true;
+        let result = half.write(left).await;
+        run.record().is_writing = false;
+        let length = result?;
+        assert!(length > 0);
+        run.record().written += length;
+    }
+    Ok(())
+}
+
+async fn observe(run: Arc<Run>, mut events: Events<WsEvent>) {
+    while let Some(event) = events.next().await {
+        run.record().told.push(in_words(&event));
+    }
+}
+
+/// The transport and the peer.
+struct World {
+    run: Arc<Run>,
+    random: Random,
+    /// What the peer has not sent yet.
+    unsent: Bytes,
+    /// Whether writing to the transport fails in the end.
+    breaks: bool,
+    /// Lets the writer close.
+    closes: Option<oneshot::Sender<()>>,
+}
+
+impl World {
+    fn new(run: Arc<Run>, mut random: Random, closes: oneshot::Sender<()>) -> Self {
+        if random.one_in(2) {
+            run.peer.buffer();
+        }
+        run.peer.allow(random.below(80));
+        let unsent = run.script.sent.clone().into();
+        Self { breaks: random.one_in(4), closes: Some(closes), run, random, unsent }
+    }
+
+    /// Does something that can happen at any time.
+    fn change(&mut self) {
+        match self.random.below(20) {
+            0..=5 => self.go_on(),
+            6..=11 => self.run.peer.allow(self.random.below(80)),
+            12..=14 => self.run.peer.block_flush(self.random.one_in(2)),
+            15 => self.run.peer.block_close(self.random.one_in(2)),
+            16..=17 => self.run.peer.hold_wakes(self.random.one_in(2)),
+            18 => self.close(),
+            _ => self.break_down(),
+        }
+    }
+
+    /// Lets the peer send a little more, or end where nothing is left.
+    fn go_on(&mut self) {
+        if self.unsent.is_empty() {
+            return self.end();
+        }
+        if self.random.one_in(3) {
+            self.run.peer.steps([Step::Pending]);
+        }
+        let length = 1 + self.random.below(self.unsent.len());
+        self.run.peer.raw(self.unsent.split_to(length));
+    }
+
+    fn send_rest(&mut self) {
+        while !self.unsent.is_empty() {
+            self.go_on();
+        }
+    }
+
+    fn end(&mut self) {
+        self.send_rest();
+        if self.run.script.ends_with_error {
+            self.run.peer.steps([Step::Error(ErrorKind::ConnectionAborted)]);
+        }
+        self.run.record().peer_has_ended = true;
+        self.run.peer.end();
+    }
+
+    fn close(&mut self) {
+        if let Some(closes) = self.closes.take() {
+            let _ = closes.send(()); // the writer may be gone
+        }
+    }
+
+    fn break_down(&mut self) {
+        if self.breaks {
+            self.run.record().writes_fail = true;
+            self.run.peer.fail_writes(ErrorKind::BrokenPipe);
+        }
+    }
+}
+
+type Change = fn(&mut World);
+
+/// What lets the stream do all that it has to do, in any order.
+const UNBLOCK: [Change; 5] = [
+    World::send_rest,
+    |world| world.run.peer.unblock(),
+    |world| world.run.peer.block_flush(false),
+    |world| world.run.peer.block_close(false),
+    |world| world.run.peer.hold_wakes(false),
+];
+
+/// What ends the transport, in any order.
+const END: [Change; 2] = [World::end, World::break_down];
+
+/// A run, and who takes part in it.
+struct Simulation {
+    run: Arc<Run>,
+    world: World,
+    tasks: [Task; 3],
+}
+
+impl Simulation {
+    fn new(seed: u64, limits: Limits) -> Self {
+        let mut random = Random::new(seed);
+        let role = ROLES[random.below(2)];
+        let (mut ws, peer) = connect(role, Some(limits.config(&mut random)));
+        let channel = if random.one_in(2) { Channel::Bounded(1) } else { Channel::Unbounded };
+        let events = now(ws.observe(channel.into())).unwrap();
+        let (reading, writing) = ws.split();
+        let script = Script::new(&mut random, role);
+        let plan = Plan::new(&mut random);
+        let run = Arc::new(Run { limits, script, plan, peer, record: Mutex::default() });
+        let (closes, may_close) = oneshot::channel();
+        let tasks = [
+            Task::new(read(Arc::clone(&run), reading)),
+            Task::new(write(Arc::clone(&run), writing, may_close)),
+            Task::new(observe(Arc::clone(&run), events)),
+        ];
+        Self { world: World::new(Arc::clone(&run), random, closes), tasks, run }
+    }
+
+    fn run(mut self) {
+        for _ in 0..self.world.random.below(150) {
+            self.take_turn();
+        }
+        self.make_all(&UNBLOCK);
+        if self.run.is_healthy() {
+            self.run.check_at_rest();
+        }
+        self.make_all(&[World::close]);
+        if self.run.is_healthy() {
+            self.run.check_closed();
+        }
+        self.make_all(&END);
+        for (task, name) in self.tasks.iter().zip(["reader", "writer", "observer"]) {
+            assert!(task.is_done(), "the {name} sleeps for ever");
+        }
+        self.run.check_at_end();
+        let wakes: usize = self.tasks.iter().map(Task::wakes).sum();
+        assert!(wakes <= MAX_WAKES, "{wakes} wakes");
+    }
+
+    fn take_turn(&mut self) {
+        match self.world.random.below(20) {
+            0..=9 => self.world.change(),
+            10..=18 => self.poll_one(),
+            _ => self.poll_until_all_sleep(),
+        }
+    }
+
+    /// Polls one of the tasks, if it was woken. The others are late.
+    fn poll_one(&mut self) {
+        let index = self.world.random.below(self.tasks.len());
+        self.tasks[index].poll_if_woken();
+    }
+
+    fn make_all(&mut self, changes: &[Change]) {
+        let mut changes = changes.to_vec();
+        while !changes.is_empty() {
+            let change = changes.swap_remove(self.world.random.below(changes.len()));
+            change(&mut self.world);
+            self.poll_until_all_sleep();
+        }
+    }
+
+    fn poll_until_all_sleep(&mut self) {
+        let mut polls = 0;
+        while poll_woken(&mut self.tasks) {
+            polls += 1;
+            assert!(polls <= MAX_POLLS, "the tasks do not come to rest");
+        }
+        self.run.check_writer();
+    }
+}
+
+/// How often all tasks are polled until they wait for the world.
+const MAX_POLLS: usize = 20;
+
+/// How often tasks are woken in one run.
+const MAX_WAKES: usize = 150;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn everything_ends_well_with_the_default_config(seed: u64) {
+        Simulation::new(seed, Limits::Default).run();
+    }
+
+    #[test]
+    fn everything_ends_well_with_tight_limits(seed: u64) {
+        Simulation::new(seed, Limits::Tight).run();
+    }
+}
