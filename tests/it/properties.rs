@@ -19,7 +19,7 @@ use proptest::{collection::vec, prelude::*};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{WsStream, async_tungstenite, tungstenite};
 
-use crate::support::{Random, Sent, Step, Task, connect, now, observe, pattern, poll_woken, told};
+use crate::support::{Random, Sent, Step, Task, connect, now, observe, pattern, told};
 
 /// One direction of a transport.
 #[derive(Debug, Default)]
@@ -136,8 +136,9 @@ impl AsyncWrite for Flaky {
 fn run_tasks(futures: Vec<BoxFuture<'static, ()>>) {
     let mut tasks: Vec<_> = futures.into_iter().map(Task::new).collect();
     while !tasks.is_empty() {
-        let polled = poll_woken(&mut tasks);
-        assert!(polled, "{} tasks sleep, and nobody will wake them", tasks.len());
+        let is_any_woken = tasks.iter().any(Task::is_woken);
+        assert!(is_any_woken, "{} tasks sleep, and nobody will wake them", tasks.len());
+        tasks.iter_mut().for_each(Task::poll_if_woken);
         tasks.retain(|task| !task.is_done());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, channel::oneshot};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, channel::mpsc};
 use pharos::{Channel, Events, Observable};
 use proptest::prelude::*;
 use tungstenite::{
@@ -17,7 +17,7 @@ use ws_stream_tungstenite::{WsEvent, pharos, tungstenite};
 
 use crate::support::{
     BINARY, CLOSE, PING, PONG, Peer, ROLES, Random, Step, TEXT, Task, close_payload, connect,
-    frame, in_words, now, pattern, poll_woken,
+    frame, in_words, now, pattern,
 };
 
 /// What the peer sends, and what has to come of it if the transport does not fail.
@@ -175,7 +175,7 @@ struct Run {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Record {
     read: Vec<u8>,
-    has_read_all: bool,
+    has_read_to_end: bool,
     /// How many bytes of the payload the stream took.
     written: usize,
     /// The writer is in a call of `write`.
@@ -237,7 +237,7 @@ impl Run {
     }
 
     fn on_read_end(&self, end: io::Result<()>) {
-        self.record().has_read_all = true;
+        self.record().has_read_to_end = true;
         match end {
             Ok(()) => self.on_end_of_file(),
             Err(error) => assert!(self.can_reading_fail(), "{error}"),
@@ -267,10 +267,10 @@ impl Run {
         let record = self.record();
         assert!(record.read == self.script.read, "all data was read");
         assert!(record.told.starts_with(&self.script.told), "all was told");
-        let is_polled = !record.has_read_all;
+        let is_polled = !record.has_read_to_end;
         drop(record);
         if is_polled {
-            self.on_flushed();
+            self.on_flushed(); // what a write leaves behind leaves when the stream is polled
         }
         self.check_close_frame(true);
         self.check_shut_down();
@@ -345,26 +345,27 @@ async fn read(run: Arc<Run>, mut half: impl AsyncRead + Unpin) {
     assert_eq!(half.read(&mut buf).await.unwrap(), 0, "nothing follows the end");
 }
 
-async fn write(run: Arc<Run>, half: impl AsyncWrite + Unpin, may_close: oneshot::Receiver<()>) {
-    let end = write_and_close(&run, half, may_close).await;
+async fn write(run: Arc<Run>, half: impl AsyncWrite + Unpin, turns: mpsc::UnboundedReceiver<()>) {
+    let end = write_and_close(&run, half, turns).await;
     run.record().write_end = Some(end);
 }
 
 async fn write_and_close(
     run: &Run,
     mut half: impl AsyncWrite + Unpin,
-    may_close: oneshot::Receiver<()>,
+    mut turns: mpsc::UnboundedReceiver<()>,
 ) -> io::Result<()> {
     let mut target = 0;
     for (length, flush) in &run.plan.writes {
         target += length;
+        turns.next().await;
         write_up_to(run, &mut half, target).await?;
         if *flush {
             half.flush().await?;
             run.on_flushed();
         }
     }
-    may_close.await.unwrap();
+    turns.next().await;
     let peer_had_ended = run.record().peer_has_ended;
     half.close().await?;
     run.on_closed(peer_had_ended);
@@ -402,43 +403,49 @@ struct World {
     unsent: Bytes,
     /// Whether writing to the transport fails in the end.
     breaks: bool,
-    /// Lets the writer close.
-    closes: Option<oneshot::Sender<()>>,
+    /// Each lets the writer take a step; once they have ended, it does the rest at once.
+    turns: mpsc::UnboundedSender<()>,
 }
 
 impl World {
-    fn new(run: Arc<Run>, mut random: Random, closes: oneshot::Sender<()>) -> Self {
+    fn new(run: Arc<Run>, mut random: Random, turns: mpsc::UnboundedSender<()>) -> Self {
         if random.one_in(2) {
             run.peer.buffer();
         }
         run.peer.allow(random.below(80));
         let unsent = run.script.sent.clone().into();
-        Self { breaks: random.one_in(4), closes: Some(closes), run, random, unsent }
+        Self { breaks: random.one_in(4), turns, run, random, unsent }
     }
 
     /// Does something that can happen at any time.
     fn change(&mut self) {
         match self.random.below(20) {
-            0..=5 => self.go_on(),
-            6..=11 => self.run.peer.allow(self.random.below(80)),
+            0..=4 => self.go_on(),
+            5..=6 => self.let_writer_go_on(),
+            7..=11 => self.run.peer.allow(self.random.below(80)),
             12..=14 => self.run.peer.block_flush(self.random.one_in(2)),
             15 => self.run.peer.block_close(self.random.one_in(2)),
-            16..=17 => self.run.peer.hold_wakes(self.random.one_in(2)),
-            18 => self.close(),
+            16..=18 => self.run.peer.hold_wakes(self.random.one_in(2)),
             _ => self.break_down(),
         }
     }
 
-    /// Lets the peer send a little more, or end where nothing is left.
+    /// Lets the peer send a little more. It may end when nothing is left.
     fn go_on(&mut self) {
         if self.unsent.is_empty() {
-            return self.end();
+            return self.end_perhaps();
         }
         if self.random.one_in(3) {
             self.run.peer.steps([Step::Pending]);
         }
         let length = 1 + self.random.below(self.unsent.len());
         self.run.peer.raw(self.unsent.split_to(length));
+    }
+
+    fn end_perhaps(&mut self) {
+        if self.random.one_in(8) {
+            self.end();
+        }
     }
 
     fn send_rest(&mut self) {
@@ -456,10 +463,12 @@ impl World {
         self.run.peer.end();
     }
 
-    fn close(&mut self) {
-        if let Some(closes) = self.closes.take() {
-            let _ = closes.send(()); // the writer may be gone
-        }
+    fn let_writer_go_on(&mut self) {
+        let _ = self.turns.unbounded_send(()); // the writer may be gone
+    }
+
+    fn let_writer_finish(&mut self) {
+        self.turns.close_channel();
     }
 
     fn break_down(&mut self) {
@@ -502,28 +511,28 @@ impl Simulation {
         let script = Script::new(&mut random, role);
         let plan = Plan::new(&mut random);
         let run = Arc::new(Run { limits, script, plan, peer, record: Mutex::default() });
-        let (closes, may_close) = oneshot::channel();
+        let (sender, turns) = mpsc::unbounded();
         let tasks = [
             Task::new(read(Arc::clone(&run), reading)),
-            Task::new(write(Arc::clone(&run), writing, may_close)),
+            Task::new(write(Arc::clone(&run), writing, turns)),
             Task::new(observe(Arc::clone(&run), events)),
         ];
-        Self { world: World::new(Arc::clone(&run), random, closes), tasks, run }
+        Self { world: World::new(Arc::clone(&run), random, sender), tasks, run }
     }
 
     fn run(mut self) {
         for _ in 0..self.world.random.below(150) {
             self.take_turn();
         }
-        self.make_all(&UNBLOCK);
+        self.make_changes(&UNBLOCK);
         if self.run.is_healthy() {
             self.run.check_at_rest();
         }
-        self.make_all(&[World::close]);
+        self.make_changes(&[World::let_writer_finish]);
         if self.run.is_healthy() {
             self.run.check_closed();
         }
-        self.make_all(&END);
+        self.make_changes(&END);
         for (task, name) in self.tasks.iter().zip(["reader", "writer", "observer"]) {
             assert!(task.is_done(), "the {name} sleeps for ever");
         }
@@ -546,7 +555,7 @@ impl Simulation {
         self.tasks[index].poll_if_woken();
     }
 
-    fn make_all(&mut self, changes: &[Change]) {
+    fn make_changes(&mut self, changes: &[Change]) {
         let mut changes = changes.to_vec();
         while !changes.is_empty() {
             let change = changes.swap_remove(self.world.random.below(changes.len()));
@@ -557,7 +566,8 @@ impl Simulation {
 
     fn poll_until_all_sleep(&mut self) {
         let mut polls = 0;
-        while poll_woken(&mut self.tasks) {
+        while self.tasks.iter().any(Task::is_woken) {
+            self.poll_one();
             polls += 1;
             assert!(polls <= MAX_POLLS, "the tasks do not come to rest");
         }
@@ -565,11 +575,11 @@ impl Simulation {
     }
 }
 
-/// How often all tasks are polled until they wait for the world.
-const MAX_POLLS: usize = 20;
+/// How often a task is picked until all tasks sleep.
+const MAX_POLLS: usize = 200;
 
 /// How often tasks are woken in one run.
-const MAX_WAKES: usize = 150;
+const MAX_WAKES: usize = 200;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]

@@ -448,15 +448,16 @@ impl Task {
         Self { future: future.boxed(), waker, wakes, answered: 0, is_done: false }
     }
 
-    /// Says whether it was woken.
-    pub fn poll_if_woken(&mut self) -> bool {
-        let wakes = self.wakes();
-        if self.is_done || self.answered == wakes {
-            return false;
+    pub fn is_woken(&self) -> bool {
+        !self.is_done && self.wakes.get() > self.answered
+    }
+
+    pub fn poll_if_woken(&mut self) {
+        if self.is_woken() {
+            self.answered = self.wakes.get();
+            let cx = &mut Context::from_waker(&self.waker);
+            self.is_done = self.future.poll_unpin(cx).is_ready();
         }
-        self.answered = wakes;
-        self.is_done = self.future.poll_unpin(&mut Context::from_waker(&self.waker)).is_ready();
-        true
     }
 
     pub fn is_done(&self) -> bool {
@@ -466,15 +467,6 @@ impl Task {
     pub fn wakes(&self) -> usize {
         self.wakes.get()
     }
-}
-
-/// Polls each task that was woken; says whether there was one.
-pub fn poll_woken(tasks: &mut [Task]) -> bool {
-    let mut was_one_woken = false;
-    for task in tasks {
-        was_one_woken |= task.poll_if_woken();
-    }
-    was_one_woken
 }
 
 /// Numbers that look random (SplitMix64). The seed determines them all.
