@@ -582,7 +582,7 @@ const MAX_POLLS: usize = 200;
 const MAX_WAKES: usize = 200;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6000, ..ProptestConfig::default() })]
 
     #[test]
     fn everything_ends_well_with_the_default_config(seed: u64) {
