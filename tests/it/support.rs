@@ -55,9 +55,9 @@ pub struct Peer {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct State {
     script: VecDeque<Step>,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    closer: Option<Waker>,
+    reader: Parked,
+    writer: Parked,
+    closer: Parked,
     room: usize,
     /// Bytes that were written wait here until they are flushed.
     buffers: bool,
@@ -73,22 +73,41 @@ struct State {
 
 impl State {
     fn wake_reader(&mut self) {
-        if !self.holds_wakes {
-            wake(&mut self.reader);
-        }
+        self.reader.wake(self.holds_wakes);
     }
 
     fn wake_writer(&mut self) {
-        if !self.holds_wakes {
-            wake(&mut self.writer);
-            wake(&mut self.closer);
-        }
+        self.writer.wake(self.holds_wakes);
+        self.closer.wake(self.holds_wakes);
     }
 }
 
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
+/// Who waits for an operation of the transport.
+#[derive(Debug, Default)]
+struct Parked {
+    waker: Option<Waker>,
+    /// The wake-up is due, and held back.
+    is_due: bool,
+}
+
+impl Parked {
+    fn park(&mut self, cx: &Context<'_>) {
+        self.waker = Some(cx.waker().clone());
+    }
+
+    fn wake(&mut self, holds: bool) {
+        self.is_due = true;
+        if !holds {
+            self.wake_if_due();
+        }
+    }
+
+    fn wake_if_due(&mut self) {
+        if std::mem::take(&mut self.is_due) {
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
     }
 }
 
@@ -210,8 +229,11 @@ impl Peer {
     pub fn hold_wakes(&self, holds: bool) {
         let mut state = self.state();
         state.holds_wakes = holds;
-        state.wake_reader();
-        state.wake_writer();
+        if !holds {
+            state.reader.wake_if_due();
+            state.writer.wake_if_due();
+            state.closer.wake_if_due();
+        }
     }
 
     /// Makes room for what will be sent, so that recording it allocates nothing.
@@ -318,7 +340,7 @@ impl futures::AsyncRead for Wire {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
-        state.reader = None;
+        state.reader = Parked::default();
         state.calls.reads += 1;
         match state.script.pop_front() {
             Some(Step::Bytes(mut bytes)) => {
@@ -339,7 +361,7 @@ impl futures::AsyncRead for Wire {
                 Poll::Ready(Ok(0))
             }
             None => {
-                state.reader = Some(cx.waker().clone());
+                state.reader.park(cx);
                 Poll::Pending
             }
         }
@@ -353,14 +375,14 @@ impl futures::AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.state();
-        state.writer = None;
+        state.writer = Parked::default();
         state.calls.writes += 1;
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
         }
         let length = buf.len().min(state.room);
         if length == 0 {
-            state.writer = Some(cx.waker().clone());
+            state.writer.park(cx);
             return Poll::Pending;
         }
         state.room -= length;
@@ -372,13 +394,13 @@ impl futures::AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
-        state.writer = None;
+        state.writer = Parked::default();
         state.calls.flushes += 1;
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
         }
         if state.blocks_flush {
-            state.writer = Some(cx.waker().clone());
+            state.writer.park(cx);
             return Poll::Pending;
         }
         let written = std::mem::take(&mut state.written);
@@ -388,10 +410,10 @@ impl futures::AsyncWrite for Wire {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
-        state.closer = None;
+        state.closer = Parked::default();
         state.calls.closes += 1;
         if state.blocks_close {
-            state.closer = Some(cx.waker().clone());
+            state.closer.park(cx);
             return Poll::Pending;
         }
         state.closed = true;
@@ -454,6 +476,13 @@ impl Task {
 
     pub fn poll_if_woken(&mut self) {
         if self.is_woken() {
+            self.poll();
+        }
+    }
+
+    /// Polls the task for another reason than a wake-up, unless it is done.
+    pub fn poll(&mut self) {
+        if !self.is_done {
             self.answered = self.wakes.get();
             let cx = &mut Context::from_waker(&self.waker);
             self.is_done = self.future.poll_unpin(cx).is_ready();
