@@ -1,6 +1,6 @@
 //! `WsErr`: what can go wrong, and the one table from tungstenite's errors to ours.
 
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use pharos::PharErr;
 use tungstenite::error::ProtocolError;
@@ -48,6 +48,35 @@ pub enum WsErr {
     /// for a message of even one byte.
     NoRoomForData,
 
+    /// The peer broke the stream off: it may have had more to say. Reads return this where
+    /// [`UncleanEnd::Error`](crate::UncleanEnd::Error) was chosen.
+    UncleanEnd {
+        /// What observers were told.
+        source: Arc<WsErr>,
+    },
+
+    /// A close code that must not be sent, or is not defined (RFC 6455, section 7.4).
+    InvalidCloseCode {
+        /// The code that was given.
+        supplied: u16,
+    },
+
+    /// A close reason of more than 123 bytes (RFC 6455, section 5.5).
+    ReasonTooLong {
+        /// The length of the reason that was given, in bytes.
+        length: usize,
+    },
+
+    /// The payload of a ping of more than 125 bytes (RFC 6455, section 5.5).
+    PingTooLong {
+        /// The length of the payload that was given, in bytes.
+        length: usize,
+    },
+
+    /// As many pings as may wait are waiting already: the transport is not writable, or nothing polls
+    /// the stream.
+    TooManyPings,
+
     /// An observer was refused, because its channel would have no capacity.
     Observe {
         /// The error as pharos reported it.
@@ -61,12 +90,17 @@ impl Error for WsErr {
             Self::Tungstenite { source } => Some(source),
             Self::Io { source } => Some(source),
             Self::Observe { source } => Some(source),
+            Self::UncleanEnd { source } => Some(source.as_ref()),
             Self::Protocol
             | Self::ReceivedText
             | Self::Closed
             | Self::Unreachable
             | Self::MissingCloseFrame
-            | Self::NoRoomForData => None,
+            | Self::NoRoomForData
+            | Self::InvalidCloseCode { .. }
+            | Self::ReasonTooLong { .. }
+            | Self::PingTooLong { .. }
+            | Self::TooManyPings => None,
         }
     }
 }
@@ -86,6 +120,17 @@ impl fmt::Display for WsErr {
             Self::NoRoomForData => {
                 "the limits of the websocket's configuration leave no room for one byte of data"
             }
+            Self::UncleanEnd { .. } => "the peer broke the stream off",
+            Self::InvalidCloseCode { supplied } => {
+                return write!(f, "the close code {supplied} must not be sent");
+            }
+            Self::ReasonTooLong { length } => {
+                return write!(f, "a close reason of {length} bytes, at most 123 are allowed");
+            }
+            Self::PingTooLong { length } => {
+                return write!(f, "a ping with {length} bytes of payload, at most 125 are allowed");
+            }
+            Self::TooManyPings => "too many pings wait to be sent",
             Self::Observe { .. } => "the observer was refused",
         })
     }

@@ -9,7 +9,14 @@ mod error;
 mod event;
 mod ws_stream;
 
-pub use crate::{error::WsErr, event::WsEvent, ws_stream::WsStream};
+pub use crate::{
+    error::WsErr,
+    event::WsEvent,
+    ws_stream::{
+        CloseEvent, TextMessages, UncleanEnd, Writes, WsConfig, WsCounters, WsMeta, WsState,
+        WsStream,
+    },
+};
 
 pub use async_tungstenite;
 pub use pharos;

@@ -1,7 +1,11 @@
 //! `WsStream`: constructor, accessors, `Debug`, `Observable`.
 
+mod close;
+mod config;
+mod control;
 mod engine;
 mod futures_io;
+mod meta;
 mod notifier;
 mod read;
 mod socket;
@@ -12,11 +16,17 @@ mod tokio_io;
 mod wakers;
 mod write;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ::futures_io::{AsyncRead, AsyncWrite};
 use async_tungstenite::WebSocketStream;
 use pharos::{Observable, Observe, ObserveConfig};
+
+pub use self::{
+    close::CloseEvent,
+    config::{TextMessages, UncleanEnd, Writes, WsConfig},
+    meta::{WsCounters, WsMeta, WsState},
+};
 
 use self::engine::Engine;
 use crate::{WsErr, WsEvent};
@@ -75,11 +85,23 @@ where
     /// `poll_close` of the transport has to shut down its sending side: a peer may wait for that.
     #[must_use]
     pub fn new(inner: WebSocketStream<S>) -> Self {
-        Self { engine: Engine::new(inner) }
+        Self::with_config(inner, WsConfig::default())
+    }
+
+    /// The same, with other choices than the default.
+    #[must_use]
+    pub fn with_config(inner: WebSocketStream<S>, config: WsConfig) -> Self {
+        Self { engine: Engine::new(inner, config) }
     }
 }
 
 impl<S> WsStream<S> {
+    /// A handle to this stream, which stays usable when the stream is inside something else: to send
+    /// pings, to close with a code, to observe, to see the state and the counters.
+    pub fn meta(&self) -> WsMeta {
+        WsMeta { control: Arc::clone(&self.engine.control) }
+    }
+
     /// The websocket below, to look at.
     pub fn get_ref(&self) -> &WebSocketStream<S> {
         &self.engine.socket

@@ -6,14 +6,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::BytesMut;
-
 use super::{
+    config::WsConfig,
+    control::Owner,
     notifier::Notifier,
     read::ReadState,
     socket::Socket,
-    wakers::Tasks,
-    write::{Unflushed, WriteState, message_limit},
+    write::{Outbox, Unflushed, Whose, WriteState, message_limit},
 };
 use crate::{WsErr, WsEvent};
 
@@ -22,34 +21,53 @@ pub(super) struct Engine<T> {
     pub(super) socket: T,
     pub(super) read: ReadState,
     pub(super) write: WriteState,
+    pub(super) outbox: Outbox,
     pub(super) unflushed: Unflushed,
+    pub(super) config: WsConfig,
     /// The largest message that is sent, in bytes.
     pub(super) message_limit: usize,
-    /// Where messages are put together. Keeps its memory from one message to the next.
-    pub(super) buffer: BytesMut,
+    /// Why the end of the stream is an error, if it will be one.
+    pub(super) unclean: Option<Arc<WsErr>>,
     pub(super) notifier: Notifier,
-    pub(super) tasks: Arc<Tasks>,
-    /// Wakes both of `tasks`.
+    pub(super) control: Owner,
+    /// Wakes both halves.
     pub(super) both: Waker,
+    /// The last poll for reading was `Pending`.
+    pub(super) reader_sleeps: bool,
 }
 
 impl<T: Socket> Engine<T> {
-    pub(super) fn new(socket: T) -> Self {
-        let tasks = Arc::new(Tasks::default());
+    pub(super) fn new(socket: T, config: WsConfig) -> Self {
+        let control = Owner::default();
         // whoever had the socket before may have left something in it
         let mut unflushed = Unflushed::default();
         unflushed.add_unknown();
         Self {
             read: ReadState::Idle,
             write: WriteState::Open,
+            outbox: Outbox::default(),
             unflushed,
             // unless the socket turns out to mask what it sends
-            message_limit: message_limit(socket.config(), false),
-            buffer: BytesMut::new(),
-            notifier: Notifier::new(),
-            both: Waker::from(Arc::clone(&tasks)),
-            tasks,
+            message_limit: message_limit(socket.config(), &config, false),
+            config,
+            unclean: None,
+            notifier: Notifier::default(),
+            both: Waker::from(Arc::clone(&control)),
+            control,
+            reader_sleeps: false,
             socket,
+        }
+    }
+
+    /// Takes note of what the handles ask for.
+    pub(super) fn see_requests(&mut self) {
+        if self.control.is_asked() {
+            let (pings, close) = self.control.see_requests();
+            self.outbox.pings = pings;
+            if let Some(frame) = close {
+                tracing::debug!(code = %frame.code, "a handle closes the websocket");
+                self.begin_close(Some(Box::new(frame)), Whose::CALLER);
+            }
         }
     }
 
@@ -61,9 +79,15 @@ impl<T: Socket> Engine<T> {
         self.notifier.poll_deliver(&mut Context::from_waker(&self.both))
     }
 
+    /// Tells the observers of an event, which is made only if there are any.
+    pub(super) fn push_event(&mut self, event: impl FnOnce() -> WsEvent) {
+        self.notifier.adopt(self.control.take_observers());
+        self.notifier.push(event);
+    }
+
     /// Tells the observers what went wrong.
     pub(super) fn push_error(&mut self, error: impl FnOnce() -> WsErr) {
-        self.notifier.push(|| WsEvent::Error(Arc::new(error())));
+        self.push_event(|| WsEvent::Error(Arc::new(error())));
     }
 }
 

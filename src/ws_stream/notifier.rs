@@ -3,17 +3,18 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::Sink;
-use pharos::{Observable, Observe, ObserveConfig, Pharos};
+use pharos::{Events, Observable, Observe, ObserveConfig, Pharos};
 
 use crate::{WsErr, WsEvent};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Notifier {
-    pharos: Pharos<WsEvent>,
+    /// Each has one observer.
+    observers: Vec<Pharos<WsEvent>>,
     /// Events that a bounded observer has no room for yet. Short: nothing is read meanwhile.
     queue: VecDeque<WsEvent>,
     /// `Closed` has been queued: the last event.
@@ -21,21 +22,29 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    pub(super) fn new() -> Self {
-        Self { pharos: Pharos::new(0), queue: VecDeque::new(), closed: false }
-    }
-
     pub(super) fn observe(
         &mut self,
         options: ObserveConfig<WsEvent>,
     ) -> Observe<'_, WsEvent, WsErr> {
-        Box::pin(async move { Ok(self.pharos.observe(options).await?) })
+        Box::pin(async move {
+            let (observer, events) = new_observer(options).await?;
+            if self.closed && self.is_idle() {
+                return Err(WsErr::Closed);
+            }
+            self.observers.push(observer);
+            Ok(events)
+        })
+    }
+
+    /// Takes observers that were made elsewhere. They are told what is queued too.
+    pub(super) fn adopt(&mut self, observers: Vec<Pharos<WsEvent>>) {
+        self.observers.extend(observers);
     }
 
     /// Queues an event, which is made only if somebody observes.
     pub(super) fn push(&mut self, event: impl FnOnce() -> WsEvent) {
-        // counting also makes pharos forget dropped observers and use their places again
-        if !self.closed && self.pharos.num_observers() > 0 {
+        self.forget_the_gone();
+        if !self.closed && !self.observers.is_empty() {
             self.queue.push_back(event());
         }
     }
@@ -49,10 +58,10 @@ impl Notifier {
         }
     }
 
-    /// How many observers there is room for without allocating.
+    /// How many observers there are.
     #[cfg(test)]
-    pub(super) fn places(&self) -> usize {
-        self.pharos.storage_len()
+    pub(super) fn observers(&self) -> usize {
+        self.observers.len()
     }
 
     /// Whether every event was delivered.
@@ -63,12 +72,10 @@ impl Notifier {
     /// Delivers what is queued; `Pending` while a bounded observer is full.
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_idle() {
-            // pharos would forget the observer too, but not use its place again
-            self.pharos.num_observers();
-            // pharos fails only once it is closed, which is after the last event
-            let _ = ready!(Pin::new(&mut self.pharos).poll_ready(cx));
+            self.forget_the_gone();
+            ready!(self.poll_room(cx));
             if let Some(event) = self.queue.pop_front() {
-                let _ = Pin::new(&mut self.pharos).start_send(event);
+                self.send(&event);
             }
         }
         if self.closed {
@@ -77,8 +84,36 @@ impl Notifier {
         Poll::Ready(())
     }
 
-    /// Ends the streams of events. Closing a channel never waits.
-    fn end(&mut self) {
-        let _ = Pin::new(&mut self.pharos).poll_close(&mut Context::from_waker(Waker::noop()));
+    /// Waits until every observer has room for an event.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for observer in &mut self.observers {
+            // fails only if the observer is gone
+            let _ = ready!(Pin::new(observer).poll_ready(cx));
+        }
+        Poll::Ready(())
     }
+
+    fn send(&mut self, event: &WsEvent) {
+        for observer in &mut self.observers {
+            let _ = Pin::new(observer).start_send(event.clone());
+        }
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.observers.retain_mut(|observer| observer.num_observers() > 0);
+    }
+
+    /// Ends the streams of events.
+    fn end(&mut self) {
+        self.observers.clear();
+    }
+}
+
+/// An observer, and the events that it will be told.
+pub(super) async fn new_observer(
+    options: ObserveConfig<WsEvent>,
+) -> Result<(Pharos<WsEvent>, Events<WsEvent>), WsErr> {
+    let mut observer = Pharos::new(1);
+    let events = observer.observe(options).await?;
+    Ok((observer, events))
 }

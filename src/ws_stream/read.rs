@@ -17,6 +17,7 @@
 
 use std::{
     fmt, io,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -29,6 +30,7 @@ use tungstenite::{
 };
 
 use super::{
+    config::{TextMessages, UncleanEnd},
     engine::{Engine, io_event},
     socket::Socket,
     wakers::Halves,
@@ -59,7 +61,16 @@ impl<T: Socket> Engine<T> {
     /// The bytes of the current message, waiting for the next one where there is none. Empty at end
     /// of file only.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        ready!(self.poll_fill(cx))?;
+        let filled = self.poll_fill(cx);
+        self.reader_sleeps = filled.is_pending();
+        if self.reader_sleeps {
+            // the writer or a handle may leave something behind for the reader to move on
+            self.control.tasks.park_reader(cx.waker());
+            if self.control.is_asked() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        ready!(filled)?;
         Poll::Ready(Ok(match &self.read {
             ReadState::Chunk(bytes) => bytes,
             _ => &[],
@@ -89,6 +100,11 @@ impl<T: Socket> Engine<T> {
             if let ReadState::Ended(_) = self.read {
                 return self.poll_ended(cx);
             }
+            self.see_requests();
+            if let ReadState::Idle = self.read {
+                // what comes next may be the answer to it
+                self.release_collected();
+            }
             let drained = self.poll_drain_as_reader(cx);
             let told = self.poll_events_as_reader(cx);
             match self.read {
@@ -98,7 +114,7 @@ impl<T: Socket> Engine<T> {
                     ready!(self.poll_incoming(cx, drained));
                 }
                 ReadState::PeerClosed | ReadState::Finishing => {
-                    self.tasks.park_reader(cx.waker());
+                    self.control.tasks.park_reader(cx.waker());
                     ready!(self.poll_finish());
                 }
                 ReadState::Discard { .. } => {
@@ -127,14 +143,14 @@ impl<T: Socket> Engine<T> {
 
     fn poll_drain_as_reader(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_drained() {
-            self.tasks.park_reader(cx.waker());
+            self.control.tasks.park_reader(cx.waker());
         }
         self.poll_drain(Halves::READ)
     }
 
     fn poll_events_as_reader(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.notifier.is_idle() {
-            self.tasks.park_reader(cx.waker());
+            self.control.tasks.park_reader(cx.waker());
         }
         self.poll_events()
     }
@@ -148,11 +164,7 @@ impl<T: Socket> Engine<T> {
             self.on_unanswerable_pings();
             return Poll::Ready(());
         }
-        let Poll::Ready(message) = self.socket.poll_next_unpin(cx) else {
-            // the writer may leave something behind for the reader to move on
-            self.tasks.park_reader(cx.waker());
-            return Poll::Pending;
-        };
+        let message = ready!(self.socket.poll_next_unpin(cx));
         match self.read {
             ReadState::Discard { .. } => self.on_discarded_message(message),
             _ => self.on_message(message),
@@ -196,14 +208,17 @@ impl<T: Socket> Engine<T> {
 
     fn on_message(&mut self, message: Option<Result<Message, Error>>) {
         match message {
-            Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => {}
-            Some(Ok(Message::Binary(bytes))) => self.read = ReadState::Chunk(bytes),
-            Some(Ok(Message::Text(_))) => self.on_text(),
+            Some(Ok(Message::Binary(bytes))) => self.on_data(bytes),
+            Some(Ok(Message::Text(text))) => self.on_text(text),
             Some(Ok(Message::Ping(data))) => {
+                self.control.counters.on_ping_received();
                 self.on_pong_queued(&data);
-                self.notifier.push(|| WsEvent::Ping(data));
+                self.push_event(|| WsEvent::Ping(data));
             }
-            Some(Ok(Message::Pong(data))) => self.notifier.push(|| WsEvent::Pong(data)),
+            Some(Ok(Message::Pong(data))) => {
+                self.control.counters.on_pong_received();
+                self.push_event(|| WsEvent::Pong(data));
+            }
             Some(Ok(Message::Close(frame))) => self.on_close(frame),
             Some(Ok(Message::Frame(_))) => self.on_violation(
                 WsErr::Protocol,
@@ -215,13 +230,20 @@ impl<T: Socket> Engine<T> {
         }
     }
 
+    fn on_data(&mut self, bytes: Bytes) {
+        self.control.counters.on_message_received(bytes.len());
+        if !bytes.is_empty() {
+            self.read = ReadState::Chunk(bytes);
+        }
+    }
+
     fn on_read_error(&mut self, error: Error) {
         match error {
             Error::ConnectionClosed | Error::AlreadyClosed => self.on_closed_before(),
             Error::Io(error) => self.on_transport_error(error),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 tracing::debug!("the transport ended without a close frame from the peer");
-                self.push_error(|| WsErr::MissingCloseFrame);
+                self.on_unclean(WsErr::MissingCloseFrame);
                 self.on_ended(None);
             }
             error => {
@@ -231,29 +253,50 @@ impl<T: Socket> Engine<T> {
         }
     }
 
+    fn on_text(&mut self, text: Utf8Bytes) {
+        match self.config.text_messages {
+            TextMessages::PassBytes => self.on_data(text.into()),
+            TextMessages::Refuse => self.on_refused_text(),
+        }
+    }
+
     /// Text is no violation of the protocol, but of what a byte stream can carry.
-    fn on_text(&mut self) {
+    fn on_refused_text(&mut self) {
         let reason = Utf8Bytes::from_static("Text messages are not supported.");
-        self.refuse(WsErr::ReceivedText, CloseCode::Unsupported, reason);
+        self.break_off(WsErr::ReceivedText, CloseCode::Unsupported, reason);
         self.read = ReadState::Discard { left: MAX_DISCARDED };
     }
 
     fn on_violation(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
-        self.refuse(error, code, reason);
+        self.break_off(error, code, reason);
         self.begin_linger(MAX_DISCARDED);
     }
 
-    fn refuse(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
+    fn break_off(&mut self, error: WsErr, code: CloseCode, reason: Utf8Bytes) {
+        self.refuse(&error, code, reason);
+        self.on_unclean(error);
+    }
+
+    fn refuse(&mut self, error: &WsErr, code: CloseCode, reason: Utf8Bytes) {
         tracing::warn!(%error, %code, %reason, "refusing what the peer sent");
-        self.begin_close(Some(CloseFrame { code, reason }), Whose::OURS);
-        self.push_error(|| error);
-        self.tasks.wake_halves(Halves::WRITE);
+        self.begin_close(Some(Box::new(CloseFrame { code, reason })), Whose::OURS);
+        self.control.tasks.wake_halves(Halves::WRITE);
+    }
+
+    /// Tells what broke the stream off: the observers, and perhaps the reader when it gets there.
+    fn on_unclean(&mut self, error: WsErr) {
+        let error = Arc::new(error);
+        if let UncleanEnd::Error = self.config.unclean_end {
+            self.unclean = Some(Arc::clone(&error));
+        }
+        self.push_event(|| WsEvent::Error(error));
     }
 
     fn on_close(&mut self, frame: Option<CloseFrame>) {
         let code = frame.as_ref().map(|frame| u16::from(frame.code));
         tracing::debug!(code, "the peer sent a close frame");
-        self.notifier.push(|| WsEvent::CloseFrame(frame));
+        self.control.on_peer_close(frame.clone());
+        self.push_event(|| WsEvent::CloseFrame(frame));
         self.on_peer_closed();
         self.read = ReadState::PeerClosed;
     }
@@ -273,8 +316,11 @@ impl<T: Socket> Engine<T> {
             }
             Some(Err(Error::Io(error))) => self.on_transport_error(error),
             Some(Err(error)) => {
+                // the stream itself is whole
                 let (code, reason) = close_reason(&error);
-                self.refuse(error.into(), code, reason);
+                let error = error.into();
+                self.refuse(&error, code, reason);
+                self.push_error(|| error);
                 self.read = ReadState::Finishing;
             }
             Some(Ok(_)) => {} // no socket lets anything follow a close frame
@@ -327,7 +373,7 @@ impl<T: Socket> Engine<T> {
     /// may wait for that before it ends its own side.
     fn shut_down_early(&mut self, cx: &mut Context<'_>) {
         if let WriteState::Closed = self.write {
-            self.tasks.park_reader(cx.waker());
+            self.control.tasks.park_reader(cx.waker());
             let _ = self.poll_shut_down();
         }
     }
@@ -362,9 +408,10 @@ impl<T: Socket> Engine<T> {
 
     fn on_ended(&mut self, error: Option<io::Error>) {
         tracing::debug!("the websocket is closed for reading");
+        self.notifier.adopt(self.control.on_end());
         self.notifier.push_closed();
         self.on_read_end();
-        self.read = ReadState::Ended(error);
+        self.read = ReadState::Ended(error.or_else(|| self.unclean.take().map(unclean_end)));
     }
 }
 
@@ -381,6 +428,11 @@ impl fmt::Debug for ReadState {
             Self::Ended(_) => "Ended",
         })
     }
+}
+
+/// What a reader gets to see of an end that came too early.
+fn unclean_end(source: Arc<WsErr>) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, WsErr::UncleanEnd { source })
 }
 
 /// The close code (RFC 6455, section 7.4.1) for what the peer did, and what to tell it.

@@ -17,6 +17,7 @@ use tungstenite::{
 };
 
 use super::{
+    config::WsConfig,
     engine::Engine,
     notifier::Notifier,
     read::ReadState,
@@ -110,7 +111,7 @@ fn pending_if<E>(blocked: bool) -> Poll<Result<(), E>> {
 
 fn engine(incoming: impl IntoIterator<Item = Message>) -> Engine<Scripted> {
     let incoming = incoming.into_iter().map(|message| Some(Ok(message))).collect();
-    Engine::new(Scripted { incoming, ..Scripted::default() })
+    Engine::new(Scripted { incoming, ..Scripted::default() }, WsConfig::default())
 }
 
 fn observe(engine: &mut Engine<Scripted>) -> pharos::Events<WsEvent> {
@@ -224,7 +225,7 @@ fn messages_without_data_after_text_come_to_an_end() {
 
 #[test]
 fn an_event_is_made_only_if_somebody_observes() {
-    let mut notifier = Notifier::new();
+    let mut notifier = Notifier::default();
     notifier.push(|| panic!("nobody observes yet"));
     let config = ObserveConfig::default();
     let events = notifier.observe(config).now_or_never().unwrap().unwrap();
@@ -237,8 +238,8 @@ fn an_event_is_made_only_if_somebody_observes() {
 }
 
 #[test]
-fn a_dropped_observer_leaves_its_place_to_the_next() {
-    let mut notifier = Notifier::new();
+fn a_dropped_observer_is_forgotten() {
+    let mut notifier = Notifier::default();
     for _ in 0..100 {
         let bounded = pharos::Channel::Bounded(1).into();
         let events = notifier.observe(bounded).now_or_never().unwrap().unwrap();
@@ -249,7 +250,7 @@ fn a_dropped_observer_leaves_its_place_to_the_next() {
         drop(events);
         assert!(notifier.poll_deliver(&mut noop_context()).is_ready());
     }
-    assert_eq!(notifier.places(), 1);
+    assert_eq!(notifier.observers(), 0);
 }
 
 #[test]
@@ -381,7 +382,7 @@ fn the_message_limit_is_the_smallest_of_all() {
         (room(65_550), 65_536, 65_536),
     ];
     for (config, unmasked, masked) in table {
-        assert_eq!(message_limit(&config, false), unmasked, "{config:?}");
-        assert_eq!(message_limit(&config, true), masked, "{config:?}");
+        assert_eq!(message_limit(&config, &WsConfig::default(), false), unmasked, "{config:?}");
+        assert_eq!(message_limit(&config, &WsConfig::default(), true), masked, "{config:?}");
     }
 }

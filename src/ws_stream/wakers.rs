@@ -2,12 +2,9 @@
 //!
 //! Messages are waited for by the reader alone, with its own waker. Everything that both halves drive
 //! (the socket's `Sink`, the queue of events, the end of the close handshake) is polled with a waker
-//! made of `Tasks`, which wakes both halves. So it does not matter which of the two polled it last.
+//! which wakes both halves. So it does not matter which of the two polled it last.
 
-use std::{
-    sync::Arc,
-    task::{Wake, Waker},
-};
+use std::task::Waker;
 
 use bitflags::bitflags;
 use futures_util::task::AtomicWaker;
@@ -52,14 +49,10 @@ impl Tasks {
             self.writer.wake();
         }
     }
-}
 
-impl Wake for Tasks {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_halves(Halves::all());
+    /// Forgets both tasks.
+    pub(super) fn forget(&self) {
+        self.reader.take();
+        self.writer.take();
     }
 }

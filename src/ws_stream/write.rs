@@ -10,9 +10,10 @@
 //! Closed ── the transport's sending side is shut down ──▶ ShutDown
 //! ```
 //!
-//! What is in the socket and not yet in the transport (`Unflushed`) is moved on by whichever half
-//! is polled next (`poll_drain`). Small messages may join it there while the transport is not
-//! writable, and then leave together.
+//! What waits for room in the socket (`Outbox`, and the close frame behind it), and what is in the
+//! socket and not yet in the transport (`Unflushed`), is moved on by whichever half is polled next
+//! (`poll_drain`). Small messages may join what is in the socket while the transport is not writable,
+//! and then leave together.
 
 use std::{
     io::{self, IoSlice},
@@ -20,14 +21,17 @@ use std::{
 };
 
 use bitflags::bitflags;
+use bytes::BytesMut;
 use futures_util::SinkExt;
 use tungstenite::{
-    Error, Message,
+    Error, Message, Utf8Bytes,
     error::ProtocolError,
     protocol::{CloseFrame, WebSocketConfig},
 };
 
 use super::{
+    close::MAX_CONTROL_PAYLOAD,
+    config::{Writes, WsConfig},
     engine::{Engine, io_event},
     socket::Socket,
     wakers::Halves,
@@ -42,7 +46,7 @@ pub(super) enum WriteState {
     /// Messages may be sent.
     Open,
     /// A close frame waits for room in the socket.
-    SendClose(Option<CloseFrame>),
+    SendClose(Option<Box<CloseFrame>>),
     /// The socket takes nothing more; the transport does not have all of it yet.
     Flush,
     /// The transport failed. The caller was told, or need not be.
@@ -62,6 +66,38 @@ bitflags! {
         /// Pongs, and the close frames that the caller did not ask for.
         const OURS = 1 << 1;
     }
+}
+
+/// What waits for room in the socket, together with the pings of the handles.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Where messages are put together, or collected. Keeps its memory from one to the next.
+    buffer: BytesMut,
+    /// What was collected has to leave.
+    is_due: bool,
+    /// How many pings the handles have asked for.
+    pub(super) pings: usize,
+}
+
+impl Outbox {
+    fn is_collecting(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Nothing of it will leave.
+    fn give_up(&mut self) {
+        self.buffer.clear();
+        self.is_due = false;
+        self.pings = 0;
+    }
+}
+
+/// What the socket takes next.
+#[derive(Clone, Copy)]
+enum Next {
+    Collected,
+    Ping,
+    CloseFrame,
 }
 
 /// What the socket took and the transport may not have.
@@ -114,12 +150,16 @@ impl<T: Socket> Engine<T> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.poll_as_writer(cx, |engine| engine.poll_send_message(bufs))
+        self.poll_as_writer(cx, |engine| match engine.config.writes {
+            Writes::AtOnce => engine.poll_send_message(bufs),
+            Writes::Collect(size) => engine.poll_collect(bufs, size),
+        })
     }
 
     /// Resolves when the transport has everything that was written.
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_as_writer(cx, |engine| {
+            engine.release_collected();
             ready!(engine.poll_drain(Halves::WRITE));
             Poll::Ready(engine.take_failure())
         })
@@ -129,17 +169,19 @@ impl<T: Socket> Engine<T> {
     pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let WriteState::Open = self.write {
             tracing::debug!("closing the websocket");
-            self.begin_close(None, Whose::CALLER);
+            let frame = self.config.close_frame.clone();
+            self.begin_close(frame, Whose::CALLER);
         }
         self.poll_flush_all(cx)
     }
 
     /// Closes the sending direction, behind everything written before.
-    pub(super) fn begin_close(&mut self, frame: Option<CloseFrame>, whose: Whose) {
+    pub(super) fn begin_close(&mut self, frame: Option<Box<CloseFrame>>, whose: Whose) {
         if let WriteState::Open = self.write {
             let frame = frame.and_then(|frame| fit_close_frame(frame, self.socket.config()));
             self.write = WriteState::SendClose(frame);
             self.unflushed.add(whose, MAX_CONTROL_PAYLOAD);
+            self.control.on_closing();
         }
     }
 
@@ -149,7 +191,8 @@ impl<T: Socket> Engine<T> {
             self.write = WriteState::Flush;
         }
         self.unflushed.add(Whose::OURS, MAX_CONTROL_PAYLOAD);
-        self.tasks.wake_halves(Halves::WRITE);
+        self.control.on_closing();
+        self.control.tasks.wake_halves(Halves::WRITE);
     }
 
     /// Reacts to the end of reading: what the socket has may leave, nothing can follow it.
@@ -157,7 +200,7 @@ impl<T: Socket> Engine<T> {
         if let WriteState::Open = self.write {
             self.write = WriteState::Flush;
         }
-        self.tasks.wake_halves(Halves::WRITE);
+        self.control.tasks.wake_halves(Halves::WRITE);
     }
 
     /// Reacts to the end of the transport's sending side, which the reader makes.
@@ -170,7 +213,7 @@ impl<T: Socket> Engine<T> {
     /// Reacts to a failure of the transport that the reader met.
     pub(super) fn on_broken_transport(&mut self, error: &io::Error) {
         if !matches!(self.write, WriteState::Failed { .. } | WriteState::ShutDown) {
-            self.fail(copy_io(error), self.unflushed.whose.contains(Whose::CALLER));
+            self.fail(copy_io(error), self.has_data_of_caller());
         }
     }
 
@@ -190,17 +233,38 @@ impl<T: Socket> Engine<T> {
         }
         ready!(self.poll_drain_socket());
         // the other half may have waited for this; its wake-up may have been ours
-        self.tasks.wake_halves(!by);
+        self.control.tasks.wake_halves(!by);
         Poll::Ready(())
     }
 
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
-            WriteState::Open
-            | WriteState::Failed { .. }
-            | WriteState::Closed
-            | WriteState::ShutDown => self.unflushed.is_empty(),
+            WriteState::Open => self.unflushed.is_empty() && self.next().is_none(),
+            WriteState::Failed { .. } | WriteState::Closed | WriteState::ShutDown => {
+                self.unflushed.is_empty()
+            }
             WriteState::SendClose(_) | WriteState::Flush => false,
+        }
+    }
+
+    /// Lets what was collected leave.
+    pub(super) fn release_collected(&mut self) {
+        self.outbox.is_due = self.outbox.is_collecting();
+    }
+
+    /// What the socket takes next of what waits for it: data first, the close frame last.
+    fn next(&self) -> Option<Next> {
+        let is_closing = match self.write {
+            WriteState::Open => false,
+            WriteState::SendClose(_) => true,
+            _ => return None,
+        };
+        if self.outbox.is_collecting() && (self.outbox.is_due || is_closing) {
+            Some(Next::Collected)
+        } else if self.outbox.pings > 0 {
+            Some(Next::Ping)
+        } else {
+            is_closing.then_some(Next::CloseFrame)
         }
     }
 
@@ -213,22 +277,84 @@ impl<T: Socket> Engine<T> {
     }
 
     fn try_poll_drain_socket(&mut self) -> Poll<Result<(), Error>> {
-        let mut flushed = self.poll_flush_socket()?;
-        if let WriteState::SendClose(_) = self.write {
-            if flushed.is_pending() && !self.has_room_for_control_frames() {
-                return Poll::Pending;
+        let mut is_empty = false;
+        let flushed = loop {
+            while let Some(next) = self.next() {
+                if !is_empty && !self.has_room_for(next) {
+                    break;
+                }
+                ready!(self.poll_give(next))?;
+                is_empty = false;
             }
-            ready!(self.poll_send_close_frame())?;
-            flushed = self.poll_flush_socket()?;
-        }
+            let flushed = self.poll_flush_socket()?;
+            is_empty = flushed.is_ready();
+            if !is_empty || self.next().is_none() {
+                break flushed;
+            }
+        };
         ready!(flushed);
         if let WriteState::Flush = self.write {
             // tungstenite as a server takes leave without flushing its last frame
             ready!(self.socket.poll_flush_transport(&mut Context::from_waker(&self.both)))?;
             self.write = WriteState::Closed;
+            self.control.on_all_sent();
             tracing::debug!("the websocket is closed for writing");
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn has_room_for(&self, next: Next) -> bool {
+        match next {
+            Next::Collected => self.has_room(self.outbox.buffer.len()),
+            Next::Ping => self.has_room(MAX_CONTROL_PAYLOAD),
+            Next::CloseFrame => self.has_room_for_control_frames(),
+        }
+    }
+
+    /// Gives what waits to the socket, which is empty or has room for it.
+    fn poll_give(&mut self, next: Next) -> Poll<Result<(), Error>> {
+        ready!(self.socket.poll_ready_unpin(&mut Context::from_waker(&self.both)))?;
+        Poll::Ready(match next {
+            Next::Collected => self.give_collected(),
+            Next::Ping => self.give_ping(),
+            Next::CloseFrame => self.give_close_frame(),
+        })
+    }
+
+    fn give_collected(&mut self) -> Result<(), Error> {
+        self.outbox.is_due = false;
+        let message = self.outbox.buffer.split().freeze();
+        let length = message.len();
+        self.unflushed.add(Whose::CALLER, length);
+        self.socket.start_send_unpin(Message::Binary(message))?;
+        self.control.counters.on_message_sent(length);
+        Ok(())
+    }
+
+    fn give_ping(&mut self) -> Result<(), Error> {
+        self.outbox.pings -= 1;
+        let Some(payload) = self.control.pop_ping() else { return Ok(()) };
+        self.unflushed.add(Whose::OURS, payload.len());
+        match self.socket.start_send_unpin(Message::Ping(payload)) {
+            Ok(()) => self.control.counters.on_ping_sent(),
+            Err(Error::WriteBufferFull(_)) => {
+                tracing::warn!("the configuration leaves no room for a ping");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn give_close_frame(&mut self) -> Result<(), Error> {
+        let WriteState::SendClose(frame) = std::mem::replace(&mut self.write, WriteState::Flush)
+        else {
+            return Ok(());
+        };
+        match self.socket.start_send_unpin(Message::Close(frame.map(|frame| *frame))) {
+            // the peer was faster; what the socket has may still leave
+            Err(error) if is_closed(&error) => Ok(()),
+            sent => sent,
+        }
     }
 
     fn poll_flush_socket(&mut self) -> Poll<Result<(), Error>> {
@@ -246,34 +372,22 @@ impl<T: Socket> Engine<T> {
         self.unflushed.bytes <= self.socket.config().max_write_buffer_size
     }
 
-    fn poll_send_close_frame(&mut self) -> Poll<Result<(), Error>> {
-        ready!(self.socket.poll_ready_unpin(&mut Context::from_waker(&self.both)))?;
-        let WriteState::SendClose(frame) = std::mem::replace(&mut self.write, WriteState::Flush)
-        else {
-            return Poll::Ready(Ok(()));
-        };
-        match self.socket.start_send_unpin(Message::Close(frame)) {
-            // the peer was faster; what the socket has may still leave
-            Err(error) if is_closed(&error) => Poll::Ready(Ok(())),
-            sent => Poll::Ready(sent),
-        }
-    }
-
     /// Runs a poll of the writing half. Its task is woken for as long as something is unflushed.
     fn poll_as_writer<R>(
         &mut self,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self) -> Poll<R>,
     ) -> Poll<R> {
-        self.tasks.park_writer(cx.waker());
+        self.control.tasks.park_writer(cx.waker());
+        self.see_requests();
         let result = poll(self);
         if self.is_finishing() && self.poll_finish().is_ready() {
-            self.tasks.wake_halves(Halves::READ);
+            self.control.tasks.wake_halves(Halves::READ);
         }
         // never waited for: observers do not hold up writing
         let _ = self.poll_events();
         if result.is_ready() && self.is_drained() {
-            self.tasks.unpark_writer();
+            self.control.tasks.unpark_writer();
         }
         result
     }
@@ -283,7 +397,7 @@ impl<T: Socket> Engine<T> {
         let WriteState::Open = self.write else {
             return Poll::Ready(Err(self.take_write_error()));
         };
-        if drained.is_pending() && !self.has_room(bufs) {
+        if drained.is_pending() && !self.has_room(self.message_length(bufs)) {
             return Poll::Pending;
         }
         let cx = &mut Context::from_waker(&self.both);
@@ -301,33 +415,66 @@ impl<T: Socket> Engine<T> {
             }
         };
         self.unflushed.add(Whose::CALLER, length);
+        self.control.counters.on_message_sent(length);
         // what does not leave now is moved on by the next poll of either half
         let _ = self.poll_drain_socket();
         self.take_failure()?;
         Poll::Ready(Ok(length))
     }
 
-    /// Whether a message may join what is unflushed.
-    fn has_room(&self, bufs: &[IoSlice<'_>]) -> bool {
+    /// Adds what fits of `bufs` to what was collected.
+    fn poll_collect(&mut self, bufs: &[IoSlice<'_>], size: usize) -> Poll<io::Result<usize>> {
+        // it must fit into any socket: once it is accepted, the message can't be made smaller
+        let size = size.min(self.masked_limit());
+        if self.outbox.buffer.len() >= size {
+            self.release_collected();
+        }
+        let _ = self.poll_drain(Halves::WRITE);
+        let WriteState::Open = self.write else {
+            return Poll::Ready(Err(self.take_write_error()));
+        };
+        if size == 0 {
+            return Poll::Ready(Err(into_io(WsErr::NoRoomForData)));
+        }
+        let room = size.saturating_sub(self.outbox.buffer.len());
+        if room == 0 {
+            return Poll::Pending;
+        }
+        if !self.outbox.is_collecting() {
+            self.outbox.buffer.reserve(size);
+        }
+        let length = self.gather(bufs, room);
+        if length == room {
+            self.release_collected();
+            let _ = self.poll_drain_socket();
+            self.take_failure()?;
+        } else if std::mem::take(&mut self.reader_sleeps) {
+            // it lets this leave, with what else this task writes until then
+            self.control.tasks.wake_halves(Halves::READ);
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    /// Whether a message with this many bytes of payload may join what is unflushed.
+    fn has_room(&self, payload: usize) -> bool {
         let limit = MAX_BACKLOG.min(self.socket.config().max_write_buffer_size);
-        let length = self.message_length(bufs).saturating_add(MAX_HEADER);
+        let length = payload.saturating_add(MAX_HEADER);
         self.unflushed.bytes.saturating_add(length) <= limit
     }
 
     /// How much of `bufs` the next message takes, in bytes.
     fn message_length(&self, bufs: &[IoSlice<'_>]) -> usize {
-        let available = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
-        available.min(self.message_limit)
+        total_length(bufs).min(self.message_limit)
     }
 
     /// Puts one message into the socket, which is ready, and empty or has room for it.
     fn send_message(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, WsErr> {
         loop {
-            let length = self.gather(bufs);
+            let length = self.gather(bufs, self.message_limit);
             if length == 0 {
                 return Err(WsErr::NoRoomForData);
             }
-            let message = Message::Binary(self.buffer.split().freeze());
+            let message = Message::Binary(self.outbox.buffer.split().freeze());
             match self.socket.start_send_unpin(message) {
                 Ok(()) => return Ok(length),
                 // it would have fitted into an empty socket, if it were not for the mask
@@ -340,20 +487,25 @@ impl<T: Socket> Engine<T> {
     }
 
     fn masked_limit(&self) -> usize {
-        message_limit(self.socket.config(), true)
+        message_limit(self.socket.config(), &self.config, true)
     }
 
-    /// Copies what fits into one message; returns how many bytes that are.
-    fn gather(&mut self, bufs: &[IoSlice<'_>]) -> usize {
-        let length = self.message_length(bufs);
-        self.buffer.reserve(length);
+    /// Copies up to `room` bytes into the buffer; returns how many.
+    fn gather(&mut self, bufs: &[IoSlice<'_>], room: usize) -> usize {
+        let length = total_length(bufs).min(room);
+        self.outbox.buffer.reserve(length);
         let mut left = length;
         for buf in bufs {
             let part = &buf[..left.min(buf.len())];
-            self.buffer.extend_from_slice(part);
+            self.outbox.buffer.extend_from_slice(part);
             left -= part.len();
         }
         length
+    }
+
+    /// Whether something that the caller wrote has not left, or its close frame.
+    fn has_data_of_caller(&self) -> bool {
+        self.outbox.is_collecting() || self.unflushed.whose.contains(Whose::CALLER)
     }
 
     /// Reacts to a failure of the socket's sending side. Reading goes on.
@@ -368,8 +520,7 @@ impl<T: Socket> Engine<T> {
         tracing::debug!(%error, "the websocket failed while sending");
         self.push_error(|| io_event(&error));
         // what it gave is lost, or what it would still give
-        let concerns_caller =
-            self.unflushed.whose.contains(Whose::CALLER) || matches!(self.write, WriteState::Open);
+        let concerns_caller = self.has_data_of_caller() || matches!(self.write, WriteState::Open);
         self.fail(error, concerns_caller);
     }
 
@@ -380,17 +531,27 @@ impl<T: Socket> Engine<T> {
             self.write = WriteState::Closed;
         } else {
             self.write = WriteState::Flush;
+            self.control.on_closing();
         }
     }
 
     fn fail(&mut self, error: io::Error, concerns_caller: bool) {
+        self.outbox.give_up();
         self.unflushed.give_up();
         self.write = WriteState::Failed { error, told: !concerns_caller };
+        self.control.on_closing();
     }
 
     /// The failure that the caller has not been told of.
     fn take_failure(&mut self) -> io::Result<()> {
         match &mut self.write {
+            WriteState::Flush | WriteState::Closed | WriteState::ShutDown
+                if self.outbox.is_collecting() =>
+            {
+                // the socket took nothing more before these were let go
+                self.outbox.give_up();
+                Err(into_io(WsErr::Closed))
+            }
             WriteState::Failed { error, told } if !*told => {
                 *told = true;
                 let copy = copy_io(error);
@@ -414,9 +575,14 @@ fn is_closed(error: &Error) -> bool {
     matches!(error, AlreadyClosed | ConnectionClosed | Protocol(ProtocolError::SendAfterClosing))
 }
 
+fn total_length(bufs: &[IoSlice<'_>]) -> usize {
+    bufs.iter().fold(0, |sum, buf| sum.saturating_add(buf.len()))
+}
+
 /// The payload of the largest message that may be sent, in bytes.
-pub(super) fn message_limit(config: &WebSocketConfig, masked: bool) -> usize {
-    MAX_MESSAGE
+pub(super) fn message_limit(config: &WebSocketConfig, stream: &WsConfig, masked: bool) -> usize {
+    stream
+        .max_message
         .min(config.max_message_size.unwrap_or(usize::MAX))
         .min(config.max_frame_size.unwrap_or(usize::MAX))
         .min(max_payload(config.max_write_buffer_size, masked))
@@ -432,24 +598,20 @@ fn max_payload(room: usize, masked: bool) -> usize {
 }
 
 /// `frame` without its reason, or nothing, if the socket has no room for it.
-fn fit_close_frame(frame: CloseFrame, config: &WebSocketConfig) -> Option<CloseFrame> {
+fn fit_close_frame(
+    mut frame: Box<CloseFrame>,
+    config: &WebSocketConfig,
+) -> Option<Box<CloseFrame>> {
     // masked or not is not known
     let room = max_payload(config.max_write_buffer_size, true).min(MAX_CONTROL_PAYLOAD);
-    match room.checked_sub(size_of::<u16>())? {
-        room if room >= frame.reason.len() => Some(frame),
-        _ => Some(CloseFrame { reason: "".into(), ..frame }),
+    if room.checked_sub(size_of::<u16>())? < frame.reason.len() {
+        frame.reason = Utf8Bytes::default();
     }
+    Some(frame)
 }
-
-/// The largest message that is sent, in bytes. The cost of a partial write to the transport grows
-/// with the message, and every receiver takes one of this size.
-const MAX_MESSAGE: usize = 64 * 1024;
 
 /// How much may be in the socket for another message to join it, in bytes.
 const MAX_BACKLOG: usize = 128 * 1024;
-
-/// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
-const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// The largest frame header, in bytes: of a masked frame with an eight-byte length.
 const MAX_HEADER: usize = 14;

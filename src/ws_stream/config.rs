@@ -1,0 +1,152 @@
+//! `WsConfig`: what a stream does where the I/O traits leave a choice.
+
+use tungstenite::protocol::CloseFrame;
+
+use super::close::close_frame;
+use crate::WsErr;
+
+/// What a [`WsStream`](crate::WsStream) does where there is a choice. The default is what
+/// [`WsStream::new`](crate::WsStream::new) does.
+///
+/// For [`WsStream::with_config`](crate::WsStream::with_config). The limits on what the peer may send
+/// are in tungstenite's [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig).
+///
+/// ```
+/// use ws_stream_tungstenite::{UncleanEnd, WsConfig, WsErr, Writes};
+///
+/// # fn main() -> Result<(), WsErr> {
+/// let config = WsConfig::new()
+///     .unclean_end(UncleanEnd::Error)
+///     .writes(Writes::Collect(8 * 1024))
+///     .close_frame(1000, "done")?;
+/// # let _ = config;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct WsConfig {
+    pub(super) text_messages: TextMessages,
+    pub(super) unclean_end: UncleanEnd,
+    pub(super) writes: Writes,
+    pub(super) max_message: usize,
+    pub(super) close_frame: Option<Box<CloseFrame>>,
+}
+
+impl WsConfig {
+    /// The default of every setting.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is done with text messages of the peer. Default: [`TextMessages::Refuse`].
+    #[must_use]
+    pub fn text_messages(self, text_messages: TextMessages) -> Self {
+        Self { text_messages, ..self }
+    }
+
+    /// What reads return where the peer broke the stream off. Default: [`UncleanEnd::EndOfFile`].
+    #[must_use]
+    pub fn unclean_end(self, unclean_end: UncleanEnd) -> Self {
+        Self { unclean_end, ..self }
+    }
+
+    /// When written data leaves. Default: [`Writes::AtOnce`].
+    #[must_use]
+    pub fn writes(self, writes: Writes) -> Self {
+        Self { writes, ..self }
+    }
+
+    /// The largest message that is sent, in bytes of payload. Default: 65 536.
+    ///
+    /// The limits of the [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) apply too. Not
+    /// every peer takes large messages, and a partial write to the transport costs more the larger
+    /// the message is. With 0, every write fails with
+    /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    #[must_use]
+    pub fn max_message(self, bytes: usize) -> Self {
+        Self { max_message: bytes, ..self }
+    }
+
+    /// The code and reason in the close frame that `poll_close` (tokio: `poll_shutdown`) sends.
+    /// Default: neither.
+    ///
+    /// [`WsMeta::close`](crate::WsMeta::close) has its own.
+    ///
+    /// # Errors
+    ///
+    /// - [`WsErr::InvalidCloseCode`]: a code that must not be sent, as for `WsMeta::close`.
+    /// - [`WsErr::ReasonTooLong`]: a reason of more than 123 bytes.
+    pub fn close_frame(self, code: u16, reason: &str) -> Result<Self, WsErr> {
+        Ok(Self { close_frame: Some(Box::new(close_frame(code, reason)?)), ..self })
+    }
+}
+
+impl Default for WsConfig {
+    fn default() -> Self {
+        Self {
+            text_messages: TextMessages::default(),
+            unclean_end: UncleanEnd::default(),
+            writes: Writes::default(),
+            max_message: MAX_MESSAGE,
+            close_frame: None,
+        }
+    }
+}
+
+/// What is done with text messages of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TextMessages {
+    /// The peer is refused with close code 1003, observers are told
+    /// [`WsErr::ReceivedText`](crate::WsErr::ReceivedText), and reads are at the end.
+    #[default]
+    Refuse,
+
+    /// Their bytes, which are valid UTF-8, are read like those of a binary message. What is written
+    /// still leaves as binary messages.
+    PassBytes,
+}
+
+/// What reads return where the peer broke the stream off: the transport ended without a close frame,
+/// or the peer sent what it must not.
+///
+/// Errors of the transport itself are returned as they are, with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UncleanEnd {
+    /// End of file. Only observers are told that it came too early.
+    #[default]
+    EndOfFile,
+
+    /// An error of kind [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof), once, then end of
+    /// file. Its inner error is a [`WsErr::UncleanEnd`](crate::WsErr::UncleanEnd), with what
+    /// observers are told as source. So no codec takes a stream that was cut off for a whole one.
+    Error,
+}
+
+/// When written data leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Writes {
+    /// Each write that is accepted becomes a message, which leaves at once if the transport takes
+    /// it.
+    #[default]
+    AtOnce,
+
+    /// Writes are collected until they fill a message of this many bytes (or of
+    /// [`max_message`](WsConfig::max_message), if that is less), or until the stream is flushed,
+    /// closed, or read for the next message.
+    ///
+    /// A reader that sleeps in another task is woken for that: while somebody reads, nothing waits
+    /// for ever. Who only writes has to flush, as with a `BufWriter`. A size of 8 to 16 KiB suits
+    /// most; 0 fails every write with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    ///
+    /// When the peer closes, or the transport fails, while collected data waits for the transport
+    /// to take it, the next write, flush or close fails.
+    Collect(usize),
+}
+
+/// The largest message that is sent unless configured otherwise, in bytes. The cost of a partial write
+/// to the transport grows with the message, and every receiver takes one of this size.
+const MAX_MESSAGE: usize = 64 * 1024;
