@@ -97,10 +97,10 @@ impl<T: Socket> Engine<T> {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..STEPS_PER_POLL {
+            self.see_requests();
             if let ReadState::Ended(_) = self.read {
                 return self.poll_ended(cx);
             }
-            self.see_requests();
             if let ReadState::Idle = self.read {
                 // what comes next may be the answer to it
                 self.release_collected();

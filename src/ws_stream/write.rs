@@ -160,19 +160,24 @@ impl<T: Socket> Engine<T> {
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_as_writer(cx, |engine| {
             engine.release_collected();
-            ready!(engine.poll_drain(Halves::WRITE));
-            Poll::Ready(engine.take_failure())
+            engine.poll_all_sent()
         })
     }
 
     /// Resolves when the transport has everything that was written, and a close frame.
     pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let WriteState::Open = self.write {
-            tracing::debug!("closing the websocket");
-            let frame = self.config.close_frame.clone();
-            self.begin_close(frame, Whose::CALLER);
-        }
-        self.poll_flush_all(cx)
+        self.poll_as_writer(cx, |engine| {
+            if let WriteState::Open = engine.write {
+                tracing::debug!("closing the websocket");
+                engine.begin_close(engine.config.close_frame.clone(), Whose::CALLER);
+            }
+            engine.poll_all_sent()
+        })
+    }
+
+    fn poll_all_sent(&mut self) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(Halves::WRITE));
+        Poll::Ready(self.take_failure())
     }
 
     /// Closes the sending direction, behind everything written before.

@@ -1,11 +1,14 @@
 //! The behaviour of `WsStream`, by subject; a test's path reads as a sentence.
 
 mod api;
+mod choices;
 mod closing;
+mod collecting;
 mod control_frames;
 mod costs;
 mod events;
 mod examples;
+mod handles;
 mod limits;
 mod log;
 mod properties;

@@ -20,7 +20,7 @@ use tungstenite::{
     Bytes,
     protocol::{Role, WebSocketConfig},
 };
-use ws_stream_tungstenite::{WsErr, WsEvent, WsStream, pharos, tungstenite};
+use ws_stream_tungstenite::{WsConfig, WsErr, WsEvent, WsStream, pharos, tungstenite};
 
 pub const BINARY: u8 = 0x2;
 pub const TEXT: u8 = 0x1;
@@ -138,10 +138,20 @@ pub fn server(config: Option<WebSocketConfig>) -> (WsStream<Wire>, Peer) {
 pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 pub fn connect(role: Role, config: Option<WebSocketConfig>) -> (WsStream<Wire>, Peer) {
+    let (socket, peer) = socket(role, config);
+    (WsStream::new(socket), peer)
+}
+
+/// The stream that is configured so.
+pub fn connect_with(role: Role, config: WsConfig) -> (WsStream<Wire>, Peer) {
+    let (socket, peer) = socket(role, None);
+    (WsStream::with_config(socket, config), peer)
+}
+
+pub fn socket(role: Role, config: Option<WebSocketConfig>) -> (WebSocketStream<Wire>, Peer) {
     let state = State { room: usize::MAX, ..State::default() };
     let peer = Peer { role, state: Arc::new(Mutex::new(state)) };
-    let socket = WebSocketStream::from_raw_socket(Wire(peer.clone()), role, config);
-    (WsStream::new(now(socket)), peer)
+    (now(WebSocketStream::from_raw_socket(Wire(peer.clone()), role, config)), peer)
 }
 
 impl Peer {
@@ -243,6 +253,11 @@ impl Peer {
 
     pub fn calls(&self) -> Calls {
         self.state().calls
+    }
+
+    /// Whether the transport was dropped.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.state) == 1
     }
 
     /// Whether the sending side of the transport was shut down.
