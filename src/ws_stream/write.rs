@@ -75,6 +75,8 @@ pub(super) struct Outbox {
     buffer: BytesMut,
     /// What was collected has to leave.
     is_due: bool,
+    /// The socket refused what was collected.
+    is_refused: bool,
     /// How many pings the handles have asked for.
     pub(super) pings: usize,
 }
@@ -84,11 +86,14 @@ impl Outbox {
         !self.buffer.is_empty()
     }
 
-    /// Nothing of it will leave.
-    fn give_up(&mut self) {
+    /// Nothing of it will leave. Says whether that loses what was collected.
+    fn give_up(&mut self) -> bool {
+        let is_lost = self.is_collecting() || self.is_refused;
         self.buffer.clear();
         self.is_due = false;
+        self.is_refused = false;
         self.pings = 0;
+        is_lost
     }
 }
 
@@ -274,10 +279,14 @@ impl<T: Socket> Engine<T> {
     }
 
     fn poll_drain_socket(&mut self) -> Poll<()> {
-        match ready!(self.try_poll_drain_socket()) {
-            Ok(()) => self.unflushed = Unflushed::default(),
-            Err(error) => self.on_write_error(error.into()),
+        while let Err(error) = ready!(self.try_poll_drain_socket()) {
+            self.on_write_error(error.into());
+            if self.is_drained() {
+                return Poll::Ready(());
+            }
+            // a socket that takes nothing more may still have something to flush
         }
+        self.unflushed = Unflushed::default();
         Poll::Ready(())
     }
 
@@ -331,9 +340,12 @@ impl<T: Socket> Engine<T> {
         let message = self.outbox.buffer.split().freeze();
         let length = message.len();
         self.unflushed.add(Whose::CALLER, length);
-        self.socket.start_send_unpin(Message::Binary(message))?;
-        self.control.counters.on_message_sent(length);
-        Ok(())
+        let sent = self.socket.start_send_unpin(Message::Binary(message));
+        match sent {
+            Ok(()) => self.control.counters.on_message_sent(length),
+            Err(_) => self.outbox.is_refused = true,
+        }
+        sent
     }
 
     fn give_ping(&mut self) -> Result<(), Error> {
@@ -462,7 +474,12 @@ impl<T: Socket> Engine<T> {
 
     /// Whether a message with this many bytes of payload may join what is unflushed.
     fn has_room(&self, payload: usize) -> bool {
-        let limit = MAX_BACKLOG.min(self.socket.config().max_write_buffer_size);
+        let backlog = match self.write {
+            WriteState::Open => MAX_BACKLOG,
+            // little follows, and the peer may go before there is room
+            _ => usize::MAX,
+        };
+        let limit = backlog.min(self.socket.config().max_write_buffer_size);
         let length = payload.saturating_add(MAX_HEADER);
         self.unflushed.bytes.saturating_add(length) <= limit
     }
@@ -550,20 +567,19 @@ impl<T: Socket> Engine<T> {
     /// The failure that the caller has not been told of.
     fn take_failure(&mut self) -> io::Result<()> {
         match &mut self.write {
-            WriteState::Flush | WriteState::Closed | WriteState::ShutDown
-                if self.outbox.is_collecting() =>
-            {
-                // the socket took nothing more before these were let go
-                self.outbox.give_up();
-                Err(into_io(WsErr::Closed))
-            }
             WriteState::Failed { error, told } if !*told => {
                 *told = true;
                 let copy = copy_io(error);
                 Err(std::mem::replace(error, copy))
             }
+            WriteState::Flush | WriteState::Closed | WriteState::ShutDown => self.take_loss(),
             _ => Ok(()),
         }
+    }
+
+    /// Tells of what was collected when the peer closed or the transport ended.
+    fn take_loss(&mut self) -> io::Result<()> {
+        if self.outbox.give_up() { Err(into_io(WsErr::Closed)) } else { Ok(()) }
     }
 
     /// Why nothing can be written any more.

@@ -268,6 +268,34 @@ fn what_the_peers_close_frame_cuts_off_is_told_once() {
 }
 
 #[test]
+fn what_the_end_of_the_transport_cuts_off_is_told() {
+    let room = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(40);
+    let (socket, peer) = socket(Role::Client, Some(room));
+    let mut ws = WsStream::with_config(socket, WsConfig::new().writes(Writes::Collect(SIZE)));
+    fill(&mut ws, &peer);
+    assert!(ws.close().now_or_never().is_none());
+    peer.end();
+    read_all(&mut ws).1.unwrap();
+    peer.unblock();
+    assert_eq!(now(ws.close()).unwrap_err().kind(), ErrorKind::NotConnected);
+    now(ws.close()).unwrap();
+}
+
+#[test]
+fn a_close_frame_that_refuses_the_peer_does_not_wait_for_the_transport_to_take_it() {
+    let (mut ws, peer) = client();
+    let taken = fill(&mut ws, &peer);
+    ws.meta().ping(b"?").unwrap();
+    peer.send(crate::support::TEXT, b"text");
+    peer.end();
+    assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+    peer.unblock();
+    read_all(&mut ws).1.unwrap();
+    assert_eq!(peer.sent_data().len(), taken);
+    assert_eq!(peer.sent_closes()[0].0, Some(1003));
+}
+
+#[test]
 fn what_a_failing_transport_loses_is_told_to_the_writer() {
     let (mut ws, peer) = client();
     write_small(&mut ws, 10);

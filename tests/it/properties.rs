@@ -11,15 +11,22 @@ use std::{
 
 use async_tungstenite::WebSocketStream;
 use futures::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt,
     channel::oneshot,
     future::{BoxFuture, FutureExt},
 };
+use pharos::{Events, Observable, ObserveConfig};
 use proptest::{collection::vec, prelude::*};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{WsStream, async_tungstenite, tungstenite};
+use ws_stream_tungstenite::{
+    TextMessages, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream,
+    async_tungstenite, pharos, tungstenite,
+};
 
-use crate::support::{Random, Sent, Step, Task, connect, now, observe, pattern, told};
+use crate::support::{
+    BINARY, CLOSE, Peer, Random, Sent, Step, TEXT, Task, Wire, connect_with, frame, now, observe,
+    pattern, read_all, socket, told,
+};
 
 /// One direction of a transport.
 #[derive(Debug, Default)]
@@ -150,12 +157,39 @@ struct Plan {
     /// The sizes of the buffers that are read into, in turn.
     reads: Vec<usize>,
     vectored: bool,
+    /// Whether all that was written is flushed before closing. It has to arrive without that too.
+    flushes: bool,
+    /// How many pings a handle sends, one after the other.
+    pings: u8,
+    /// Whether a handle closes.
+    closes_from_outside: bool,
+    config: WsConfig,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let length = prop_oneof![4 => 0..300_usize, 1 => 0..100_000_usize];
-    (vec((length, any::<bool>()), 0..12), vec(1..5000_usize, 1..5), any::<bool>())
-        .prop_map(|(writes, reads, vectored)| Plan { writes, reads, vectored })
+    let writes = vec((length, any::<bool>()), 0..12);
+    let sizes = vec(1..5000_usize, 1..5);
+    (writes, sizes, any::<[bool; 3]>(), 0..5_u8, stream_config()).prop_map(
+        |(writes, reads, [vectored, flushes, closes_from_outside], pings, config)| Plan {
+            writes,
+            reads,
+            vectored,
+            flushes,
+            pings,
+            closes_from_outside,
+            config,
+        },
+    )
+}
+
+fn stream_config() -> impl Strategy<Value = WsConfig> {
+    let writes = prop_oneof![Just(Writes::AtOnce), (1..20_000_usize).prop_map(Writes::Collect)];
+    let max_message = prop_oneof![Just(64 * 1024), 1..2000_usize, Just(300_000)];
+    let unclean_end = prop_oneof![Just(UncleanEnd::EndOfFile), Just(UncleanEnd::Error)];
+    (writes, max_message, unclean_end).prop_map(|(writes, max_message, unclean_end)| {
+        WsConfig::new().writes(writes).max_message(max_message).unclean_end(unclean_end)
+    })
 }
 
 fn config() -> impl Strategy<Value = WebSocketConfig> {
@@ -180,6 +214,7 @@ fn payload(plan: &Plan, seed: usize) -> Vec<u8> {
 /// Writes, then closes once this end has read everything: closing ends both directions.
 async fn write_plan(
     mut half: impl AsyncWrite + Unpin,
+    meta: WsMeta,
     plan: Plan,
     seed: usize,
     has_read: oneshot::Receiver<()>,
@@ -198,9 +233,29 @@ async fn write_plan(
         }
         left = later;
     }
-    half.flush().await.unwrap();
+    if plan.flushes {
+        half.flush().await.unwrap();
+    }
     has_read.await.unwrap();
-    half.close().await.unwrap();
+    if plan.closes_from_outside {
+        assert!(meta.close(1000, "").await.unwrap().was_clean);
+    } else {
+        half.close().await.unwrap();
+    }
+}
+
+/// Sends pings, each when the one before it was answered, until there are no more events.
+async fn ping_plan(meta: WsMeta, plan: Plan, mut events: Events<WsEvent>) {
+    let mut pongs = 0;
+    let _ = meta.ping(&[0]);
+    while let Some(event) = events.next().await {
+        if let WsEvent::Pong(payload) = event {
+            assert_eq!(payload[..], [pongs]);
+            pongs += 1;
+            let _ = if pongs < plan.pings { meta.ping(&[pongs]) } else { Ok(()) };
+        }
+    }
+    assert_eq!(meta.counters().pongs_received, u64::from(pongs));
 }
 
 async fn write_all_vectored(half: &mut (impl AsyncWrite + Unpin), mut data: &[u8]) {
@@ -242,25 +297,122 @@ fn converse<R, W>(
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
 {
-    let end = |transport, role| {
-        WsStream::new(now(WebSocketStream::from_raw_socket(transport, role, Some(config))))
+    let end = |transport, role, plan: &Plan| {
+        let socket = now(WebSocketStream::from_raw_socket(transport, role, Some(config)));
+        WsStream::with_config(socket, plan.config.clone())
     };
-    let (mut client, mut server) = (end(ends.0, Role::Client), end(ends.1, Role::Server));
+    let mut client = end(ends.0, Role::Client, &plans.0);
+    let mut server = end(ends.1, Role::Server, &plans.1);
+    let (client_meta, server_meta) = (client.meta(), server.meta());
+    let pings = [(client_meta.clone(), &plans.0), (server_meta.clone(), &plans.1)];
+    let pings = pings.map(|(mut meta, plan)| {
+        let events = now(meta.observe(ObserveConfig::default())).unwrap();
+        ping_plan(meta, plan.clone(), events).boxed()
+    });
     let (mut client_events, mut server_events) = (observe(&mut client), observe(&mut server));
     let (client_read, client_write) = split(client);
     let (server_read, server_write) = split(server);
     let (up, down) = (payload(&plans.0, 1), payload(&plans.1, 2));
     let (client_has_read, client_may_close) = oneshot::channel();
     let (server_has_read, server_may_close) = oneshot::channel();
-    run_tasks(vec![
-        write_plan(client_write, plans.0.clone(), 1, client_may_close).boxed(),
-        write_plan(server_write, plans.1.clone(), 2, server_may_close).boxed(),
+    let mut tasks = vec![
+        write_plan(client_write, client_meta, plans.0.clone(), 1, client_may_close).boxed(),
+        write_plan(server_write, server_meta, plans.1.clone(), 2, server_may_close).boxed(),
         read_plan(client_read, plans.0, down, client_has_read).boxed(),
         read_plan(server_read, plans.1, up, server_has_read).boxed(),
-    ]);
+    ];
+    tasks.extend(pings);
+    run_tasks(tasks);
     for events in [&mut client_events, &mut server_events] {
-        assert_eq!(told(events), ["close", "closed"]);
+        let mut told = told(events);
+        told.retain(|event| !event.starts_with('p'));
+        assert!(told[0].starts_with("close"), "{told:?}");
+        assert_eq!(told[1..], ["closed"]);
     }
+}
+
+/// Messages of a peer: whether it is text, and its payload, which is valid UTF-8.
+fn messages() -> impl Strategy<Value = Vec<(bool, String)>> {
+    vec((any::<bool>(), "\\PC{0,40}"), 0..8)
+}
+
+/// A connected stream whose peer sends `bytes`, cut in pieces of these sizes, and ends.
+fn play(role: Role, config: WsConfig, bytes: &[u8], pieces: &[usize]) -> (WsStream<Wire>, Peer) {
+    let (ws, peer) = connect_with(role, config);
+    let mut pieces = pieces.iter().cycle();
+    let mut left = bytes;
+    while !left.is_empty() {
+        let (piece, rest) = left.split_at((*pieces.next().unwrap()).min(left.len()));
+        peer.raw(piece.to_vec());
+        left = rest;
+    }
+    peer.end();
+    (ws, peer)
+}
+
+fn assert_text_is_passed_or_refused(
+    role: Role,
+    text: TextMessages,
+    messages: &[(bool, String)],
+    pieces: &[usize],
+) {
+    let opcode = |is_text| if is_text { TEXT } else { BINARY };
+    let mut frames: Vec<_> = messages
+        .iter()
+        .map(|(is_text, payload)| frame(role, true, opcode(*is_text), payload.as_bytes()))
+        .collect();
+    frames.push(frame(role, true, CLOSE, &[]));
+    let (mut ws, peer) = play(role, WsConfig::new().text_messages(text), &frames.concat(), pieces);
+    let mut events = observe(&mut ws);
+    let is_delivered = |(is_text, _): &&(bool, String)| text == TextMessages::PassBytes || !is_text;
+    let delivered: Vec<_> = messages.iter().take_while(is_delivered).collect();
+    let expected: String = delivered.iter().map(|(_, payload)| payload.as_str()).collect();
+    let (data, result) = read_all(&mut ws);
+    assert!(result.is_ok());
+    assert_eq!(String::from_utf8(data).unwrap(), expected);
+    if delivered.len() == messages.len() {
+        assert_eq!(told(&mut events), ["close", "closed"]);
+        assert_eq!(peer.sent_closes(), [(None, String::new())]);
+    } else {
+        assert_eq!(told(&mut events), ["error: ReceivedText", "close", "closed"]);
+        assert_eq!(peer.sent_closes()[0].0, Some(1003));
+    }
+}
+
+/// The peer's messages and its close frame, cut off anywhere.
+fn assert_a_cut_is_told(
+    role: Role,
+    unclean_end: UncleanEnd,
+    messages: &[(bool, String)],
+    cut: prop::sample::Index,
+    pieces: &[usize],
+) {
+    let payloads = || messages.iter().map(|(_, payload)| payload.as_bytes());
+    let mut frames: Vec<_> = payloads().map(|payload| frame(role, true, BINARY, payload)).collect();
+    frames.push(frame(role, true, CLOSE, &[]));
+    let bytes = frames.concat();
+    let cut = cut.index(bytes.len() + 1);
+    let ends: Vec<_> = frames
+        .iter()
+        .scan(0, |end, frame| {
+            *end += frame.len();
+            Some(*end)
+        })
+        .collect();
+    let whole = ends.iter().filter(|end| **end <= cut).count();
+    let config = WsConfig::new().unclean_end(unclean_end);
+    let (mut ws, _peer) = play(role, config, &bytes[..cut], pieces);
+    let (data, result) = read_all(&mut ws);
+    assert_eq!(data, payloads().take(whole).collect::<Vec<_>>().concat());
+    let is_closed = cut == bytes.len();
+    match result {
+        Ok(()) => assert!(is_closed || unclean_end == UncleanEnd::EndOfFile),
+        Err(error) => {
+            assert!(!is_closed && unclean_end == UncleanEnd::Error);
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+    assert_eq!(now(ws.meta().closed()).was_clean, is_closed);
 }
 
 /// What the peer sends: frames, broken frames, noise.
@@ -283,6 +435,8 @@ enum Operation {
     Flush,
     Close,
     Observe,
+    Ping,
+    CloseFromOutside,
     Allow(usize),
     Feed(Vec<u8>),
     End,
@@ -296,6 +450,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Flush),
         1 => Just(Operation::Close),
         1 => Just(Operation::Observe),
+        2 => Just(Operation::Ping),
+        1 => Just(Operation::CloseFromOutside),
         2 => prop_oneof![0..300_usize, Just(usize::MAX)].prop_map(Operation::Allow),
         8 => noise().prop_map(Operation::Feed),
         1 => Just(Operation::End),
@@ -303,11 +459,22 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn assert_hostile_peer_is_harmless(role: Role, config: WebSocketConfig, program: Vec<Operation>) {
+fn role(client: bool) -> Role {
+    if client { Role::Client } else { Role::Server }
+}
+
+fn assert_hostile_peer_is_harmless(
+    role: Role,
+    config: WebSocketConfig,
+    stream_config: WsConfig,
+    program: Vec<Operation>,
+) {
     // without a limit, tungstenite reserves whatever length a frame header announces
     let frame_limit = config.max_frame_size.unwrap_or(100_000);
     let config = config.max_frame_size(Some(frame_limit));
-    let (mut ws, peer) = connect(role, Some(config));
+    let (socket, peer) = socket(role, Some(config));
+    let mut ws = WsStream::with_config(socket, stream_config);
+    let meta = ws.meta();
     let mut events = observe(&mut ws);
     let mut later_events = Vec::new();
     for operation in program {
@@ -320,6 +487,8 @@ fn assert_hostile_peer_is_harmless(role: Role, config: WebSocketConfig, program:
                 &mut ws,
                 pharos::Channel::Bounded(1).into(),
             ))),
+            Operation::Ping => drop(meta.ping(b"ping")),
+            Operation::CloseFromOutside => drop(meta.close(4000, "").now_or_never()),
             Operation::Allow(room) => peer.allow(room),
             Operation::Feed(bytes) => peer.raw(bytes),
             Operation::End => peer.end(),
@@ -337,6 +506,8 @@ fn assert_hostile_peer_is_harmless(role: Role, config: WebSocketConfig, program:
     let told = told(&mut events);
     assert_eq!(told.iter().filter(|event| *event == "closed").count(), 1);
     assert_eq!(told.last().unwrap(), "closed");
+    assert_eq!(meta.ready_state(), WsState::Closed);
+    now(meta.closed());
     let sent: Vec<Sent> = peer.sent(); // checks the frames
     assert!(sent.iter().filter(|frame| frame.opcode == 0x8).count() <= 1);
     assert!(sent.iter().skip_while(|frame| frame.opcode != 0x8).count() <= 1, "close is last");
@@ -371,12 +542,35 @@ proptest! {
     }
 
     #[test]
+    fn text_is_passed_or_refused_as_chosen(
+        client: bool,
+        passes: bool,
+        messages in messages(),
+        pieces in vec(1..60_usize, 1..5),
+    ) {
+        let text = if passes { TextMessages::PassBytes } else { TextMessages::Refuse };
+        assert_text_is_passed_or_refused(role(client), text, &messages, &pieces);
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_anywhere_is_told_as_chosen(
+        client: bool,
+        fails: bool,
+        messages in messages(),
+        cut: prop::sample::Index,
+        pieces in vec(1..60_usize, 1..5),
+    ) {
+        let unclean_end = if fails { UncleanEnd::Error } else { UncleanEnd::EndOfFile };
+        assert_a_cut_is_told(role(client), unclean_end, &messages, cut, &pieces);
+    }
+
+    #[test]
     fn a_hostile_peer_is_harmless(
         client: bool,
         config in config(),
+        stream_config in stream_config(),
         program in vec(operation(), 0..40),
     ) {
-        let role = if client { Role::Client } else { Role::Server };
-        assert_hostile_peer_is_harmless(role, config, program);
+        assert_hostile_peer_is_harmless(role(client), config, stream_config, program);
     }
 }

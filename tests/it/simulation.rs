@@ -1,4 +1,4 @@
-//! A reader, a writer and an observer of one stream, while its transport and its peer do at random
+//! A reader, a writer, an observer and a handle of one stream, while its transport and its peer do at random
 //! what they may do: nobody sleeps for ever, and what is read, told and sent is right.
 
 use std::{
@@ -13,11 +13,14 @@ use tungstenite::{
     Bytes,
     protocol::{Role, WebSocketConfig},
 };
-use ws_stream_tungstenite::{WsEvent, pharos, tungstenite};
+use ws_stream_tungstenite::{
+    CloseEvent, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream, pharos,
+    tungstenite,
+};
 
 use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, ROLES, Random, Step, TEXT, Task, close_payload, connect,
-    frame, in_words, now, pattern,
+    BINARY, CLOSE, PING, PONG, Peer, ROLES, Random, Step, TEXT, Task, close_payload, frame,
+    in_words, now, pattern, socket,
 };
 
 /// What the peer sends, and what has to come of it if the transport does not fail.
@@ -123,13 +126,19 @@ impl Script {
     }
 }
 
-/// What the reader and the writer do.
+/// What the reader, the writer and the handle do.
 struct Plan {
     /// The size of the buffer that is read into.
     buffer: usize,
     /// Each write with its length and whether a flush follows.
     writes: Vec<(usize, bool)>,
     payload: Vec<u8>,
+    when: Writes,
+    unclean_end: UncleanEnd,
+    /// How many pings the handle sends.
+    pings: usize,
+    /// Whether the handle closes, or only waits for the end.
+    closes_from_outside: bool,
 }
 
 impl Plan {
@@ -140,7 +149,19 @@ impl Plan {
             writes.push((random.below(limit), random.one_in(4)));
         }
         let length = writes.iter().map(|(length, _)| length).sum();
-        Self { buffer: 1 + random.below(40), writes, payload: pattern(0, length) }
+        Self {
+            buffer: 1 + random.below(40),
+            writes,
+            payload: pattern(0, length),
+            when: if random.one_in(2) {
+                Writes::AtOnce
+            } else {
+                Writes::Collect(1 + random.below(250))
+            },
+            unclean_end: if random.one_in(2) { UncleanEnd::EndOfFile } else { UncleanEnd::Error },
+            pings: random.below(4),
+            closes_from_outside: random.one_in(3),
+        }
     }
 }
 
@@ -168,6 +189,7 @@ struct Run {
     script: Script,
     plan: Plan,
     peer: Peer,
+    meta: WsMeta,
     record: Mutex<Record>,
 }
 
@@ -183,6 +205,9 @@ struct Record {
     /// What the writer got in the end: from `close`, or from what failed before.
     write_end: Option<io::Result<()>>,
     told: Vec<String>,
+    /// How many pings the stream took.
+    pings: usize,
+    close_event: Option<CloseEvent>,
     writes_fail: bool,
     peer_has_ended: bool,
 }
@@ -214,6 +239,17 @@ impl Run {
         assert!(self.peer.sent_data() == self.written(), "what was written has left");
     }
 
+    fn is_collecting(&self) -> bool {
+        self.plan.when != Writes::AtOnce
+    }
+
+    /// Whether the reader is to get an error for what the peer did.
+    fn is_unclean_end_an_error(&self) -> bool {
+        let is_error_told = self.script.told.iter().any(|event| event.starts_with("error"));
+        self.plan.unclean_end == UncleanEnd::Error
+            && (is_error_told || self.script.ending == Ending::Silence)
+    }
+
     fn on_closed(&self, peer_had_ended: bool) {
         self.on_flushed();
         self.check_close_frame(match self.limits {
@@ -240,12 +276,16 @@ impl Run {
         self.record().has_read_to_end = true;
         match end {
             Ok(()) => self.on_end_of_file(),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                assert!(self.is_unclean_end_an_error(), "{error}");
+            }
             Err(error) => assert!(self.can_reading_fail(), "{error}"),
         }
     }
 
     fn on_end_of_file(&self) {
         assert!(self.record().read == self.script.read, "all data was read");
+        assert!(!self.is_unclean_end_an_error(), "the end was unclean");
         self.check_close_frame(true);
         if self.script.ending != Ending::Silence && self.is_healthy() {
             assert!(self.peer.is_shut_down(), "the transport is shut down");
@@ -268,9 +308,17 @@ impl Run {
         assert!(record.read == self.script.read, "all data was read");
         assert!(record.told.starts_with(&self.script.told), "all was told");
         let is_polled = !record.has_read_to_end;
+        // what was collected when the peer closed can't be sent, which the writer is told
+        let is_cut_off = self.is_collecting() && self.script.ending == Ending::CloseFrame;
+        let pings = record.pings;
         drop(record);
-        if is_polled {
+        if is_polled && !is_cut_off {
             self.on_flushed(); // what a write leaves behind leaves when the stream is polled
+        }
+        if self.meta.ready_state() == WsState::Open {
+            let sent = self.peer.sent();
+            let sent = sent.iter().filter(|frame| frame.opcode == PING).count();
+            assert_eq!(sent, pings, "the pings have left");
         }
         self.check_close_frame(true);
         self.check_shut_down();
@@ -300,6 +348,7 @@ impl Run {
     fn check_at_end(&self) {
         self.check_told();
         self.check_sent();
+        self.check_close_event();
         let record = self.record();
         assert!(self.script.read.starts_with(&record.read), "no other data was read");
         if let Some(Err(error)) = &record.write_end {
@@ -322,6 +371,21 @@ impl Run {
             expected.truncate(told.len());
         }
         assert_eq!(told, expected);
+    }
+
+    fn check_close_event(&self) {
+        let event = self.record().close_event.clone().expect("the handle knows of the end");
+        assert_eq!(self.meta.ready_state(), WsState::Closed);
+        match self.script.ending {
+            Ending::CloseFrame if self.is_healthy() => {
+                assert_eq!(event.code, 1000);
+                assert!(event.was_clean || self.limits == Limits::Tight);
+            }
+            Ending::CloseFrame => {}
+            Ending::Silence | Ending::Text | Ending::Violation => {
+                assert_eq!((event.code, event.was_clean), (1006, false));
+            }
+        }
     }
 
     fn check_sent(&self) {
@@ -389,6 +453,22 @@ async fn write_up_to(
     Ok(())
 }
 
+async fn control(run: Arc<Run>, meta: WsMeta, mut turns: mpsc::UnboundedReceiver<()>) {
+    for _ in 0..run.plan.pings {
+        turns.next().await;
+        if meta.ping(b"?").is_ok() {
+            run.record().pings += 1;
+        }
+    }
+    turns.next().await;
+    let event = if run.plan.closes_from_outside {
+        meta.close(4000, "from outside").await.unwrap()
+    } else {
+        meta.closed().await
+    };
+    run.record().close_event = Some(event);
+}
+
 async fn observe(run: Arc<Run>, mut events: Events<WsEvent>) {
     while let Some(event) = events.next().await {
         run.record().told.push(in_words(&event));
@@ -405,21 +485,29 @@ struct World {
     breaks: bool,
     /// Each lets the writer take a step; once they have ended, it does the rest at once.
     turns: mpsc::UnboundedSender<()>,
+    /// The same for the handle.
+    control_turns: mpsc::UnboundedSender<()>,
 }
 
 impl World {
-    fn new(run: Arc<Run>, mut random: Random, turns: mpsc::UnboundedSender<()>) -> Self {
+    fn new(
+        run: Arc<Run>,
+        mut random: Random,
+        turns: mpsc::UnboundedSender<()>,
+        control_turns: mpsc::UnboundedSender<()>,
+    ) -> Self {
         if random.one_in(2) {
             run.peer.buffer();
         }
         run.peer.allow(random.below(80));
         let unsent = run.script.sent.clone().into();
-        Self { breaks: random.one_in(4), turns, run, random, unsent }
+        Self { breaks: random.one_in(4), turns, control_turns, run, random, unsent }
     }
 
     /// Does something that can happen at any time.
     fn change(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20..=21 => self.let_handle_go_on(),
             0..=4 => self.go_on(),
             5..=6 => self.let_writer_go_on(),
             7..=11 => self.run.peer.allow(self.random.below(80)),
@@ -471,6 +559,14 @@ impl World {
         let _ = self.turns.unbounded_send(()); // the writer may be gone
     }
 
+    fn let_handle_go_on(&mut self) {
+        let _ = self.control_turns.unbounded_send(()); // the handle may be done
+    }
+
+    fn let_handle_finish(&mut self) {
+        self.control_turns.close_channel();
+    }
+
     fn let_writer_finish(&mut self) {
         self.turns.close_channel();
     }
@@ -500,8 +596,8 @@ const END: [Change; 2] = [World::end, World::break_down];
 struct Simulation {
     run: Arc<Run>,
     world: World,
-    /// The reader, the writer and the observer.
-    tasks: [Task; 3],
+    /// The reader, the writer, the observer and the handle.
+    tasks: [Task; 4],
 }
 
 const READER: usize = 0;
@@ -510,20 +606,27 @@ impl Simulation {
     fn new(seed: u64, limits: Limits) -> Self {
         let mut random = Random::new(seed);
         let role = ROLES[random.below(2)];
-        let (mut ws, peer) = connect(role, Some(limits.config(&mut random)));
+        let (socket, peer) = socket(role, Some(limits.config(&mut random)));
+        let plan = Plan::new(&mut random);
+        let config = WsConfig::new().writes(plan.when).unclean_end(plan.unclean_end);
+        let mut ws = WsStream::with_config(socket, config);
+        let meta = ws.meta();
         let channel = if random.one_in(2) { Channel::Bounded(1) } else { Channel::Unbounded };
         let events = now(ws.observe(channel.into())).unwrap();
         let (reading, writing) = ws.split();
         let script = Script::new(&mut random, role);
-        let plan = Plan::new(&mut random);
-        let run = Arc::new(Run { limits, script, plan, peer, record: Mutex::default() });
+        let record = Mutex::default();
+        let run = Arc::new(Run { limits, script, plan, peer, meta: meta.clone(), record });
         let (sender, turns) = mpsc::unbounded();
+        let (control_sender, control_turns) = mpsc::unbounded();
         let tasks = [
             Task::new(read(Arc::clone(&run), reading)),
             Task::new(write(Arc::clone(&run), writing, turns)),
             Task::new(observe(Arc::clone(&run), events)),
+            Task::new(control(Arc::clone(&run), meta, control_turns)),
         ];
-        Self { world: World::new(Arc::clone(&run), random, sender), tasks, run }
+        let world = World::new(Arc::clone(&run), random, sender, control_sender);
+        Self { run, world, tasks }
     }
 
     fn run(mut self) {
@@ -547,7 +650,7 @@ impl Simulation {
         if self.run.is_healthy() {
             self.run.check_at_rest();
         }
-        self.make_changes(&[World::let_writer_finish]);
+        self.make_changes(&[World::let_writer_finish, World::let_handle_finish]);
         if self.run.is_healthy() {
             self.run.check_closed();
         }
@@ -555,7 +658,7 @@ impl Simulation {
 
     fn finish(&mut self) {
         self.make_changes(&END);
-        for (task, name) in self.tasks.iter().zip(["reader", "writer", "observer"]) {
+        for (task, name) in self.tasks.iter().zip(["reader", "writer", "observer", "handle"]) {
             assert!(task.is_done(), "the {name} sleeps for ever");
         }
     }
