@@ -1,11 +1,14 @@
 //! Allocations and transport calls in the steady state.
 
-use allocation_counter::measure;
-use futures::{AsyncReadExt, AsyncWriteExt};
-use tungstenite::protocol::WebSocketConfig;
-use ws_stream_tungstenite::tungstenite;
+use std::task::Context;
 
-use crate::support::{BINARY, ROLES, Step, connect, now, server};
+use allocation_counter::measure;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_test::task::new_count_waker;
+use tungstenite::protocol::{Role, WebSocketConfig};
+use ws_stream_tungstenite::{WsState, WsStream, tungstenite};
+
+use crate::support::{BINARY, Calls, ROLES, Step, connect, now, server, socket};
 
 #[test]
 fn a_write_allocates_nothing_in_the_steady_state() {
@@ -92,5 +95,55 @@ fn the_stream_is_small() {
     type Socket = async_tungstenite::WebSocketStream<crate::support::Wire>;
     type Stream = ws_stream_tungstenite::WsStream<crate::support::Wire>;
     let own = size_of::<Stream>() - size_of::<Socket>();
-    assert!(own <= 320, "{own} bytes");
+    assert!(own <= 280, "{own} bytes");
+}
+
+#[test]
+fn a_stream_allocates_once_when_it_is_made() {
+    let (socket, _peer) = socket(Role::Client, None);
+    let mut ws = None;
+    let used = measure(|| ws = Some(WsStream::new(socket)));
+    assert_eq!(used.count_total, 1);
+    assert!(used.bytes_total <= 384, "{} bytes", used.bytes_total);
+}
+
+#[test]
+fn a_handle_allocates_nothing() {
+    let (ws, _peer) = server(None);
+    let used = measure(|| {
+        let meta = ws.meta().clone();
+        assert_eq!(meta.ready_state(), WsState::Open);
+        assert_eq!(meta.counters().bytes_sent, 0);
+    });
+    assert_eq!(used.count_total, 0);
+}
+
+/// The calls of the transport, and the wakes of the task, in a conversation of a hundred rounds.
+fn converse(holds_handle: bool) -> (Calls, usize, u64) {
+    let (mut ws, peer) = server(None);
+    let meta = holds_handle.then(|| ws.meta());
+    let (waker, wakes) = new_count_waker();
+    let mut cx = Context::from_waker(&waker);
+    peer.reserve(100_000);
+    let used = measure(|| {
+        for _ in 0..100 {
+            assert!(ws.read(&mut [0; 64]).poll_unpin(&mut cx).is_pending());
+            peer.binary(b"question");
+            assert!(ws.read(&mut [0; 64]).poll_unpin(&mut cx).is_ready());
+            assert!(ws.write(b"answer").poll_unpin(&mut cx).is_ready());
+            assert!(ws.flush().poll_unpin(&mut cx).is_ready());
+        }
+    });
+    drop(meta);
+    (peer.calls(), wakes.get(), used.count_total)
+}
+
+#[test]
+fn a_handle_that_is_not_used_costs_no_call_no_wake_and_no_allocation() {
+    let without = converse(false);
+    assert_eq!(converse(true), without);
+    let (calls, wakes, _) = without;
+    // the transport tells both of its directions of each question
+    assert_eq!(wakes, 200);
+    assert_eq!(calls, Calls { reads: 200, writes: 100, flushes: 101, closes: 0 });
 }
