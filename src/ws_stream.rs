@@ -7,6 +7,7 @@ mod engine;
 mod futures_io;
 mod meta;
 mod notifier;
+mod outbox;
 mod read;
 mod socket;
 #[cfg(test)]

@@ -10,9 +10,10 @@ use super::{
     config::WsConfig,
     control::Owner,
     notifier::Notifier,
+    outbox::Outbox,
     read::ReadState,
     socket::Socket,
-    write::{Outbox, Unflushed, Whose, WriteState, message_limit},
+    write::{Unflushed, Whose, WriteState, message_limit},
 };
 use crate::{WsErr, WsEvent};
 

@@ -1,7 +1,7 @@
 //! `WriteState`: bytes in, messages out, flushing, the close frame.
 //!
 //! ```text
-//! Open ── poll_close, or the peer broke a rule ──▶ SendClose
+//! Open ── poll_close, a handle closes, or the peer broke a rule ──▶ SendClose
 //! Open, SendClose ── the peer closed ──▶ Flush
 //! Open ── reading ended ──▶ Flush
 //! SendClose ── the socket took the close frame ──▶ Flush
@@ -10,8 +10,8 @@
 //! Closed ── the transport's sending side is shut down ──▶ ShutDown
 //! ```
 //!
-//! What waits for room in the socket (`Outbox`, and the close frame behind it), and what is in the
-//! socket and not yet in the transport (`Unflushed`), is moved on by whichever half is polled next
+//! What waits for the socket (`Outbox`, and the close frame behind it), and what is in the socket and
+//! not yet in the transport (`Unflushed`), is moved on by whichever half is polled next
 //! (`poll_drain`). Small messages may join what is in the socket while the transport is not writable,
 //! and then leave together.
 
@@ -21,7 +21,6 @@ use std::{
 };
 
 use bitflags::bitflags;
-use bytes::BytesMut;
 use futures_util::SinkExt;
 use tungstenite::{
     Error, Message, Utf8Bytes,
@@ -66,43 +65,6 @@ bitflags! {
         /// Pongs, and the close frames that the caller did not ask for.
         const OURS = 1 << 1;
     }
-}
-
-/// What waits for room in the socket, together with the pings of the handles.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    /// Where messages are put together, or collected. Keeps its memory from one to the next.
-    buffer: BytesMut,
-    /// What was collected has to leave.
-    is_due: bool,
-    /// The socket refused what was collected.
-    is_refused: bool,
-    /// How many pings the handles have asked for.
-    pub(super) pings: usize,
-}
-
-impl Outbox {
-    fn is_collecting(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
-    /// Nothing of it will leave. Says whether that loses what was collected.
-    fn give_up(&mut self) -> bool {
-        let is_lost = self.is_collecting() || self.is_refused;
-        self.buffer.clear();
-        self.is_due = false;
-        self.is_refused = false;
-        self.pings = 0;
-        is_lost
-    }
-}
-
-/// What the socket takes next.
-#[derive(Clone, Copy)]
-enum Next {
-    Collected,
-    Ping,
-    CloseFrame,
 }
 
 /// What the socket took and the transport may not have.
@@ -249,7 +211,7 @@ impl<T: Socket> Engine<T> {
 
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
-            WriteState::Open => self.unflushed.is_empty() && self.next().is_none(),
+            WriteState::Open => self.unflushed.is_empty() && self.next_waiting().is_none(),
             WriteState::Failed { .. } | WriteState::Closed | WriteState::ShutDown => {
                 self.unflushed.is_empty()
             }
@@ -257,28 +219,7 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    /// Lets what was collected leave.
-    pub(super) fn release_collected(&mut self) {
-        self.outbox.is_due = self.outbox.is_collecting();
-    }
-
-    /// What the socket takes next of what waits for it: data first, the close frame last.
-    fn next(&self) -> Option<Next> {
-        let is_closing = match self.write {
-            WriteState::Open => false,
-            WriteState::SendClose(_) => true,
-            _ => return None,
-        };
-        if self.outbox.is_collecting() && (self.outbox.is_due || is_closing) {
-            Some(Next::Collected)
-        } else if self.outbox.pings > 0 {
-            Some(Next::Ping)
-        } else {
-            is_closing.then_some(Next::CloseFrame)
-        }
-    }
-
-    fn poll_drain_socket(&mut self) -> Poll<()> {
+    pub(super) fn poll_drain_socket(&mut self) -> Poll<()> {
         while let Err(error) = ready!(self.try_poll_drain_socket()) {
             self.on_write_error(error.into());
             if self.is_drained() {
@@ -292,21 +233,14 @@ impl<T: Socket> Engine<T> {
 
     fn try_poll_drain_socket(&mut self) -> Poll<Result<(), Error>> {
         let mut is_empty = false;
-        let flushed = loop {
-            while let Some(next) = self.next() {
-                if !is_empty && !self.has_room_for(next) {
-                    break;
-                }
-                ready!(self.poll_give(next))?;
-                is_empty = false;
+        loop {
+            ready!(self.poll_give_waiting(is_empty))?;
+            ready!(self.poll_flush_socket())?;
+            if self.next_waiting().is_none() {
+                break;
             }
-            let flushed = self.poll_flush_socket()?;
-            is_empty = flushed.is_ready();
-            if !is_empty || self.next().is_none() {
-                break flushed;
-            }
-        };
-        ready!(flushed);
+            is_empty = true;
+        }
         if let WriteState::Flush = self.write {
             // tungstenite as a server takes leave without flushing its last frame
             ready!(self.socket.poll_flush_transport(&mut Context::from_waker(&self.both)))?;
@@ -315,63 +249,6 @@ impl<T: Socket> Engine<T> {
             tracing::debug!("the websocket is closed for writing");
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn has_room_for(&self, next: Next) -> bool {
-        match next {
-            Next::Collected => self.has_room(self.outbox.buffer.len()),
-            Next::Ping => self.has_room(MAX_CONTROL_PAYLOAD),
-            Next::CloseFrame => self.has_room_for_control_frames(),
-        }
-    }
-
-    /// Gives what waits to the socket, which is empty or has room for it.
-    fn poll_give(&mut self, next: Next) -> Poll<Result<(), Error>> {
-        ready!(self.socket.poll_ready_unpin(&mut Context::from_waker(&self.both)))?;
-        Poll::Ready(match next {
-            Next::Collected => self.give_collected(),
-            Next::Ping => self.give_ping(),
-            Next::CloseFrame => self.give_close_frame(),
-        })
-    }
-
-    fn give_collected(&mut self) -> Result<(), Error> {
-        self.outbox.is_due = false;
-        let message = self.outbox.buffer.split().freeze();
-        let length = message.len();
-        self.unflushed.add(Whose::CALLER, length);
-        let sent = self.socket.start_send_unpin(Message::Binary(message));
-        match sent {
-            Ok(()) => self.control.counters.on_message_sent(length),
-            Err(_) => self.outbox.is_refused = true,
-        }
-        sent
-    }
-
-    fn give_ping(&mut self) -> Result<(), Error> {
-        self.outbox.pings -= 1;
-        let Some(payload) = self.control.pop_ping() else { return Ok(()) };
-        self.unflushed.add(Whose::OURS, payload.len());
-        match self.socket.start_send_unpin(Message::Ping(payload)) {
-            Ok(()) => self.control.counters.on_ping_sent(),
-            Err(Error::WriteBufferFull(_)) => {
-                tracing::warn!("the configuration leaves no room for a ping");
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn give_close_frame(&mut self) -> Result<(), Error> {
-        let WriteState::SendClose(frame) = std::mem::replace(&mut self.write, WriteState::Flush)
-        else {
-            return Ok(());
-        };
-        match self.socket.start_send_unpin(Message::Close(frame.map(|frame| *frame))) {
-            // the peer was faster; what the socket has may still leave
-            Err(error) if is_closed(&error) => Ok(()),
-            sent => sent,
-        }
     }
 
     fn poll_flush_socket(&mut self) -> Poll<Result<(), Error>> {
@@ -385,7 +262,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Whether all of `unflushed` fits into the socket's buffer.
-    fn has_room_for_control_frames(&self) -> bool {
+    pub(super) fn has_room_for_control_frames(&self) -> bool {
         self.unflushed.bytes <= self.socket.config().max_write_buffer_size
     }
 
@@ -439,41 +316,8 @@ impl<T: Socket> Engine<T> {
         Poll::Ready(Ok(length))
     }
 
-    /// Adds what fits of `bufs` to what was collected.
-    fn poll_collect(&mut self, bufs: &[IoSlice<'_>], size: usize) -> Poll<io::Result<usize>> {
-        // it must fit into any socket: once it is accepted, the message can't be made smaller
-        let size = size.min(self.masked_limit());
-        if self.outbox.buffer.len() >= size {
-            self.release_collected();
-        }
-        let _ = self.poll_drain(Halves::WRITE);
-        let WriteState::Open = self.write else {
-            return Poll::Ready(Err(self.take_write_error()));
-        };
-        if size == 0 {
-            return Poll::Ready(Err(into_io(WsErr::NoRoomForData)));
-        }
-        let room = size.saturating_sub(self.outbox.buffer.len());
-        if room == 0 {
-            return Poll::Pending;
-        }
-        if !self.outbox.is_collecting() {
-            self.outbox.buffer.reserve(size);
-        }
-        let length = self.gather(bufs, room);
-        if length == room {
-            self.release_collected();
-            let _ = self.poll_drain_socket();
-            self.take_failure()?;
-        } else if std::mem::take(&mut self.reader_sleeps) {
-            // it lets this leave, with what else this task writes until then
-            self.control.tasks.wake_halves(Halves::READ);
-        }
-        Poll::Ready(Ok(length))
-    }
-
     /// Whether a message with this many bytes of payload may join what is unflushed.
-    fn has_room(&self, payload: usize) -> bool {
+    pub(super) fn has_room(&self, payload: usize) -> bool {
         let backlog = match self.write {
             WriteState::Open => MAX_BACKLOG,
             // little follows, and the peer may go before there is room
@@ -508,12 +352,12 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    fn masked_limit(&self) -> usize {
+    pub(super) fn masked_limit(&self) -> usize {
         message_limit(self.socket.config(), &self.config, true)
     }
 
     /// Copies up to `room` bytes into the buffer; returns how many.
-    fn gather(&mut self, bufs: &[IoSlice<'_>], room: usize) -> usize {
+    pub(super) fn gather(&mut self, bufs: &[IoSlice<'_>], room: usize) -> usize {
         let length = total_length(bufs).min(room);
         self.outbox.buffer.reserve(length);
         let mut left = length;
@@ -565,7 +409,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// The failure that the caller has not been told of.
-    fn take_failure(&mut self) -> io::Result<()> {
+    pub(super) fn take_failure(&mut self) -> io::Result<()> {
         match &mut self.write {
             WriteState::Failed { error, told } if !*told => {
                 *told = true;
@@ -583,7 +427,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Why nothing can be written any more.
-    fn take_write_error(&mut self) -> io::Error {
+    pub(super) fn take_write_error(&mut self) -> io::Error {
         match self.take_failure() {
             Err(error) => error,
             Ok(()) => into_io(WsErr::Closed),
@@ -591,7 +435,7 @@ impl<T: Socket> Engine<T> {
     }
 }
 
-fn is_closed(error: &Error) -> bool {
+pub(super) fn is_closed(error: &Error) -> bool {
     use Error::{AlreadyClosed, ConnectionClosed, Protocol};
     matches!(error, AlreadyClosed | ConnectionClosed | Protocol(ProtocolError::SendAfterClosing))
 }
