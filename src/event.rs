@@ -9,7 +9,8 @@ use crate::WsErr;
 /// What happens on the websocket and can't be said through `AsyncRead` and `AsyncWrite`.
 ///
 /// Observers get events in the order in which they happened. `observe` of
-/// [`WsStream`](crate::WsStream) comes from the trait `pharos::Observable`.
+/// [`WsStream`](crate::WsStream) and [`WsMeta`](crate::WsMeta) comes from the trait
+/// `pharos::Observable`.
 #[derive(Debug, Clone)]
 pub enum WsEvent {
     /// Something went wrong. Where the close handshake is still possible, the stream does it: read
@@ -26,7 +27,8 @@ pub enum WsEvent {
     /// The peer sent a ping with this payload. The stream answers it, as long as it is polled.
     Ping(Bytes),
 
-    /// The peer sent a pong with this payload: a heartbeat, since the stream sends no pings.
+    /// The peer sent a pong with this payload: the answer to a ping of
+    /// [`WsMeta::ping`](crate::WsMeta::ping), or a heartbeat that nobody asked for.
     Pong(Bytes),
 
     /// The connection is over: reads are at end of file, writes fail with

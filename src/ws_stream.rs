@@ -39,8 +39,9 @@ use crate::{WsErr, WsEvent};
 ///
 /// # Reading
 ///
-/// The payloads of the binary messages, in order. A read returns what is there of the current
-/// message, copied once; `AsyncBufRead` lends it without a copy.
+/// The payloads of the binary messages, in order (and of text messages, if
+/// [chosen](WsConfig::text_messages)). A read returns what is there of the current message, copied
+/// once; `AsyncBufRead` lends it without a copy.
 /// Messages without data are skipped. End of file comes after the close handshake, or where the peer
 /// broke it off or broke the rules; observers are told which.
 ///
@@ -51,15 +52,17 @@ use crate::{WsErr, WsEvent};
 /// One call takes what fits into one message: at most 64 KiB, and no more than
 /// `max_message_size`, `max_frame_size` and `max_write_buffer_size` of the
 /// [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) allow. It sends the message at once
-/// if the transport takes it. Vectored writes gather their buffers into one message.
+/// if the transport takes it. Vectored writes gather their buffers into one message. Small writes can
+/// be [collected](Writes::Collect) into larger messages instead.
 ///
 /// Flushing waits until the transport has everything. Closing also sends a close frame, behind all
-/// that was written, and does not wait for the peer's.
+/// that was written, and does not wait for the peer's. [`WsMeta::close`] does, and gives a reason.
 ///
 /// # Errors
 ///
-/// - Reading: only errors of the transport, each once. After an error or end of file, every read is
-///   at end of file.
+/// - Reading: only errors of the transport, and of kind
+///   [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof) if [`UncleanEnd::Error`] was chosen, each
+///   once. After an error or end of file, every read is at end of file.
 /// - Writing: [`NotConnected`](std::io::ErrorKind::NotConnected) after a close frame was sent, or the
 ///   peer's was read, or when reading has ended. [`InvalidInput`](std::io::ErrorKind::InvalidInput) if the
 ///   configuration leaves no room for data. Any other kind: the transport failed; reading can go on.
@@ -89,7 +92,7 @@ where
         Self::with_config(inner, WsConfig::default())
     }
 
-    /// The same, with other choices than the default.
+    /// The same, where there is a choice as `config` says.
     #[must_use]
     pub fn with_config(inner: WebSocketStream<S>, config: WsConfig) -> Self {
         Self { engine: Engine::new(inner, config) }
@@ -98,7 +101,8 @@ where
 
 impl<S> WsStream<S> {
     /// A handle to this stream, which stays usable when the stream is inside something else: to send
-    /// pings, to close with a code, to observe, to see the state and the counters.
+    /// pings, to close with a code and wait for the end, to observe, to see the state and the
+    /// counters. Costs no allocation.
     pub fn meta(&self) -> WsMeta {
         WsMeta { control: Arc::clone(&self.engine.control) }
     }
@@ -108,7 +112,7 @@ impl<S> WsStream<S> {
         &self.engine.socket
     }
 
-    /// The websocket below, for instance to set options of the transport or to send a ping.
+    /// The websocket below, for instance to set options of the transport.
     ///
     /// Do not receive messages from it, send a close frame through it, or touch the bytes of the
     /// transport: the stream would miss them. What is sent through it leaves when the stream is
@@ -122,7 +126,8 @@ impl<S> WsStream<S> {
     ///
     /// The unread rest of the current message is lost, and so are events that no observer had room
     /// for. Messages that were not read from yet are still in the websocket, and so is what was
-    /// written and is not flushed.
+    /// written and is not flushed, except for what was [collected](Writes::Collect). For handles, the
+    /// connection is over.
     pub fn into_inner(self) -> WebSocketStream<S> {
         self.engine.socket
     }
