@@ -1,9 +1,9 @@
-//! Every example runs to its end by itself.
+//! Every example runs to its end by itself, except `browser`, which has a test of its own.
 
 use std::process::{Command, Output};
 
 /// An example with the features that this test was built with.
-fn command(name: &str, arguments: &[&str]) -> Command {
+pub fn command(name: &str, arguments: &[&str]) -> Command {
     let features = if cfg!(feature = "tokio_io") { "tokio_io" } else { "" };
     let mut command = Command::new(env!("CARGO"));
     command
@@ -13,7 +13,7 @@ fn command(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn run_example(name: &str, arguments: &[&str]) -> Output {
+pub fn run_example(name: &str, arguments: &[&str]) -> Output {
     let output = command(name, arguments).output().unwrap();
     assert!(
         output.status.success(),
