@@ -67,7 +67,7 @@ impl<T: Socket> Engine<T> {
             self.outbox.pings = pings;
             if let Some(frame) = close {
                 tracing::debug!(code = %frame.code, "a handle closes the websocket");
-                self.begin_close(Some(Box::new(frame)), Whose::CALLER);
+                self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
             }
         }
     }

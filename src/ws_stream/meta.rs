@@ -48,8 +48,11 @@ impl WsMeta {
     ///
     /// What was written before is sent first, then a close frame with this code and reason, as if
     /// the stream had closed itself: writes fail with
-    /// [`NotConnected`](std::io::ErrorKind::NotConnected), and reads go on to end of file. If a close
-    /// frame was sent or received before, this only waits.
+    /// [`NotConnected`](std::io::ErrorKind::NotConnected), and reads go on to end of file. A write
+    /// does not fail before the close frame has left. Do read on after it has, up to end of file:
+    /// dropping the stream while the peer is still sending can reset the connection, and destroy the
+    /// close frame before the peer sees it. If a close frame was sent or received before, this only
+    /// waits.
     ///
     /// It waits until reading is at its end, or the stream is dropped, and says how the connection
     /// closed, whoever was first. A peer that never answers keeps it waiting: put a timeout of your

@@ -74,9 +74,9 @@ impl<T: Socket> Engine<T> {
         if self.outbox.buffer.len() >= size {
             self.release_collected();
         }
-        let _ = self.poll_drain(Halves::WRITE);
+        let drained = self.poll_drain(Halves::WRITE);
         let WriteState::Open = self.write else {
-            return Poll::Ready(Err(self.take_write_error()));
+            return self.poll_write_error(drained);
         };
         if size == 0 {
             return Poll::Ready(Err(into_io(WsErr::NoRoomForData)));

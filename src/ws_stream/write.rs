@@ -32,6 +32,7 @@ use super::{
     close::MAX_CONTROL_PAYLOAD,
     config::{Writes, WsConfig},
     engine::{Engine, io_event},
+    read::ReadState,
     socket::Socket,
     wakers::Halves,
 };
@@ -62,8 +63,10 @@ bitflags! {
     pub(super) struct Whose: u8 {
         /// What the caller wrote, and the close frame of its `poll_close`.
         const CALLER = 1 << 0;
-        /// Pongs, and the close frames that the caller did not ask for.
+        /// Pongs, pings, and the close frames that the caller did not ask for.
         const OURS = 1 << 1;
+        /// The close frame of a handle.
+        const HANDLE = 1 << 2;
     }
 }
 
@@ -289,7 +292,7 @@ impl<T: Socket> Engine<T> {
     fn poll_send_message(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let drained = self.poll_drain(Halves::WRITE);
         let WriteState::Open = self.write else {
-            return Poll::Ready(Err(self.take_write_error()));
+            return self.poll_write_error(drained);
         };
         if drained.is_pending() && !self.has_room(self.message_length(bufs)) {
             return Poll::Pending;
@@ -426,8 +429,18 @@ impl<T: Socket> Engine<T> {
         if self.outbox.give_up() { Err(into_io(WsErr::Closed)) } else { Ok(()) }
     }
 
+    /// Why nothing can be written any more. First the close frame of a handle leaves, as whoever is
+    /// told may drop the stream.
+    pub(super) fn poll_write_error(&mut self, drained: Poll<()>) -> Poll<io::Result<usize>> {
+        let is_peer_there = matches!(self.read, ReadState::Idle | ReadState::Chunk(_));
+        if is_peer_there && self.unflushed.whose.contains(Whose::HANDLE) {
+            ready!(drained);
+        }
+        Poll::Ready(Err(self.take_write_error()))
+    }
+
     /// Why nothing can be written any more.
-    pub(super) fn take_write_error(&mut self) -> io::Error {
+    fn take_write_error(&mut self) -> io::Error {
         match self.take_failure() {
             Err(error) => error,
             Ok(()) => into_io(WsErr::Closed),

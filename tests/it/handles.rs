@@ -397,10 +397,10 @@ mod close {
             assert!(!writer.is_done());
             let (mut closer, _event) = closer(&meta, 1001, "restarting");
             settle(&mut [&mut writer, &mut reader, &mut closer]);
-            let (length, error) = accepted.try_recv().unwrap().unwrap();
-            assert_eq!(error, io::ErrorKind::NotConnected, "nothing more is taken");
             peer.unblock();
             settle(&mut [&mut writer, &mut reader, &mut closer]);
+            let (length, error) = accepted.try_recv().unwrap().unwrap();
+            assert_eq!(error, io::ErrorKind::NotConnected, "nothing more is taken");
             assert!(length > 0);
             assert_eq!(peer.sent_data().len(), length);
             assert_eq!(peer.sent().last().unwrap().opcode, CLOSE);
@@ -567,18 +567,42 @@ mod close {
     }
 
     #[test]
-    fn wakes_a_blocked_writer_which_is_told() {
-        let (mut ws, peer) = client(None);
-        let meta = ws.meta();
-        fill(&mut ws, &peer);
-        let mut writer = Task::new(async move {
-            let error = ws.write(b"data").await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::NotConnected);
-        });
-        writer.poll_if_woken();
-        let _closer = closer(&meta, 1000, "");
-        writer.poll_if_woken();
-        assert!(writer.is_done());
+    fn is_out_when_a_writer_is_told_which_may_drop_the_stream_for_that() {
+        for role in ROLES {
+            let (mut ws, peer) = connect(role, None);
+            let meta = ws.meta();
+            fill(&mut ws, &peer);
+            let mut writer = Task::new(async move {
+                let error = ws.write(b"data").await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+                drop(ws);
+            });
+            writer.poll_if_woken();
+            let (mut closer, _event) = closer(&meta, 1001, "going away");
+            settle(&mut [&mut writer, &mut closer]);
+            peer.unblock();
+            settle(&mut [&mut writer, &mut closer]);
+            assert!(writer.is_done());
+            assert_eq!(peer.sent_closes(), [(Some(1001), "going away".into())]);
+        }
+    }
+
+    #[test]
+    fn does_not_keep_a_writer_waiting_for_a_peer_that_is_gone() {
+        for ends in [true, false] {
+            let (mut ws, peer) = client(None);
+            let meta = ws.meta();
+            fill(&mut ws, &peer);
+            let _closer = closer(&meta, 1001, "going away");
+            assert!(ws.write(b"data").now_or_never().is_none());
+            if ends {
+                peer.end();
+            } else {
+                peer.close_frame(1000, "");
+            }
+            let _ = ws.read(&mut [0; 8]).now_or_never();
+            assert_eq!(now(ws.write(b"data")).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        }
     }
 
     #[test]
@@ -586,8 +610,9 @@ mod close {
         let (mut ws, peer) = client(None);
         let _closer = closer(&ws.meta(), 4000, "");
         assert_eq!(now(ws.write(b"data")).unwrap_err().kind(), io::ErrorKind::NotConnected);
-        now(ws.close()).unwrap();
         assert_eq!(peer.sent_closes(), [(Some(4000), String::new())]);
+        now(ws.close()).unwrap();
+        assert_eq!(peer.sent_closes().len(), 1);
     }
 
     #[test]
