@@ -7,9 +7,10 @@ use tungstenite::error::ProtocolError;
 
 /// What can go wrong on a [`WsStream`](crate::WsStream).
 ///
-/// Most of these are told to observers, as [`WsEvent::Error`](crate::WsEvent::Error). In an
-/// [`io::Error`] that a read or write returns, a `WsErr` is the inner error
-/// ([`io::Error::get_ref`]), unless the transport itself made that `io::Error`.
+/// What goes wrong with the connection is told to observers, as
+/// [`WsEvent::Error`](crate::WsEvent::Error). In an [`io::Error`] that a read or write returns, a
+/// `WsErr` is the inner error ([`io::Error::get_ref`]), unless the transport itself made that
+/// `io::Error`. The rest comes from [`WsMeta`](crate::WsMeta) and [`WsConfig`](crate::WsConfig).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WsErr {
@@ -34,7 +35,8 @@ pub enum WsErr {
     /// The peer sent a text message. A byte stream is made of binary messages only.
     ReceivedText,
 
-    /// The websocket is closed: it takes no data and no observers any more.
+    /// The websocket is closed or closing: it takes no data, no pings and no observers any more. As
+    /// an event: what was [collected](crate::Writes::Collect) when the peer closed can't be sent.
     Closed,
 
     /// An error that cannot occur.
@@ -44,8 +46,8 @@ pub enum WsErr {
     /// close code 1006): the peer may have had more to say.
     MissingCloseFrame,
 
-    /// The limits in the [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) leave no room
-    /// for a message of even one byte.
+    /// The limits in the [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) or in the
+    /// [`WsConfig`](crate::WsConfig) leave no room for a message of even one byte.
     NoRoomForData,
 
     /// The peer broke the stream off: it may have had more to say. Reads return this where

@@ -49,8 +49,8 @@ use crate::{WsErr, WsEvent};
 ///
 /// # Writing
 ///
-/// One call takes what fits into one message: at most 64 KiB, and no more than
-/// `max_message_size`, `max_frame_size` and `max_write_buffer_size` of the
+/// One call takes what fits into one message: at most 64 KiB, or what
+/// [`max_message`](WsConfig::max_message) says, and no more than `max_message_size`, `max_frame_size` and `max_write_buffer_size` of the
 /// [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) allow. It sends the message at once
 /// if the transport takes it. Vectored writes gather their buffers into one message. Small writes can
 /// be [collected](Writes::Collect) into larger messages instead.
@@ -116,7 +116,8 @@ impl<S> WsStream<S> {
     ///
     /// Do not receive messages from it, send a close frame through it, or touch the bytes of the
     /// transport: the stream would miss them. What is sent through it leaves when the stream is
-    /// polled next, in order with what was written to the stream.
+    /// polled next, in order with what was written to the stream, except that it overtakes what was
+    /// [collected](Writes::Collect).
     pub fn get_mut(&mut self) -> &mut WebSocketStream<S> {
         self.engine.unflushed.add_unknown();
         &mut self.engine.socket
@@ -149,7 +150,8 @@ where
 {
     type Error = WsErr;
 
-    /// Lets an observer be told of [events](WsEvent) from now on.
+    /// Lets an observer be told of [events](WsEvent) from now on, and of those before that still wait
+    /// for room at another observer.
     ///
     /// A bounded channel that is full holds up reading until it has room. It never holds up writing
     /// or closing. An observer that is dropped is forgotten.

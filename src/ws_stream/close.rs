@@ -19,14 +19,15 @@ pub struct CloseEvent {
     pub reason: String,
 
     /// Whether both close frames are through: the peer's came, and ours left (RFC 6455, section
-    /// 7.1.4). Then nothing that either end wrote before its close frame was lost on the way.
+    /// 7.1.4), behind everything that was written. The peer may see it otherwise: for Chromium, what
+    /// a page has not sent yet when our close frame comes makes it unclean.
     pub was_clean: bool,
 }
 
 impl CloseEvent {
-    /// `peer`: the close frame that came, if one came. `is_answered`: ours has left.
-    pub(super) fn new(peer: Option<CloseFrame>, is_answered: bool) -> Self {
-        let was_clean = peer.is_some() && is_answered;
+    /// `peer`: the close frame that came, if one came. `is_complete`: ours has left, and all before.
+    pub(super) fn new(peer: Option<CloseFrame>, is_complete: bool) -> Self {
+        let was_clean = peer.is_some() && is_complete;
         let CloseFrame { code, reason } =
             peer.unwrap_or_else(|| without_reason(CloseCode::Abnormal));
         Self { code: code.into(), reason: reason.as_str().to_owned(), was_clean }

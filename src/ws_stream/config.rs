@@ -142,8 +142,9 @@ pub enum Writes {
     /// for ever. Who only writes has to flush, as with a `BufWriter`. A size of 8 to 16 KiB suits
     /// most; 0 fails every write with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     ///
-    /// When the peer closes, or the transport fails, while collected data waits for the transport
-    /// to take it, the next write, flush or close fails.
+    /// When the peer closes, or the transport ends or fails, while collected data waits for the
+    /// transport to take it, the next write, flush or close fails; and observers are told
+    /// [`WsErr::Closed`](crate::WsErr::Closed) if it was the peer that closed.
     Collect(usize),
 }
 

@@ -4,21 +4,16 @@
 //! held for a few instructions at a time, never while anything is polled, woken or dropped.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ops::Deref,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll, Wake},
+    task::{Context, Poll, Wake, Waker},
 };
 
-use futures_util::{
-    FutureExt,
-    future::{self, WeakShared},
-    task::AtomicWaker,
-};
 use pharos::Pharos;
 use tungstenite::{
     Bytes,
@@ -41,8 +36,6 @@ pub(super) struct Control {
     /// There are requests that the stream has not seen.
     is_asked: AtomicBool,
     shared: Mutex<Shared>,
-    /// Who waits for the end: `Over`, of which there is one at a time.
-    waiter: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -58,9 +51,12 @@ struct Shared {
     peer: Option<CloseFrame>,
     /// Everything has left, and with it our close frame.
     is_answered: bool,
+    /// Something that was to go before our close frame is lost, or that frame itself.
+    is_unclean: bool,
     end: Option<CloseEvent>,
-    /// What those who wait for the end share.
-    over: Option<WeakShared<Over>>,
+    /// Who waits for the end.
+    waiters: BTreeMap<u64, Waker>,
+    next_waiter: u64,
 }
 
 /// For the handles.
@@ -110,6 +106,8 @@ impl Control {
             return Err(WsErr::Closed);
         }
         shared.observers.push(observer);
+        // nobody needs to be woken for that
+        self.is_asked.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -122,14 +120,11 @@ impl Control {
     }
 
     /// Resolves when the connection is over.
-    pub(super) fn over(self: &Arc<Self>) -> future::Shared<Over> {
+    pub(super) fn over(self: &Arc<Self>) -> Over {
         let mut shared = self.shared();
-        if let Some(over) = shared.over.as_ref().and_then(WeakShared::upgrade) {
-            return over;
-        }
-        let over = Over(Arc::clone(self)).shared();
-        shared.over = over.downgrade();
-        over
+        let key = shared.next_waiter;
+        shared.next_waiter += 1;
+        Over { control: Arc::clone(self), key }
     }
 
     fn ask(&self) {
@@ -146,7 +141,7 @@ impl Control {
     }
 
     /// Takes note of the requests: how many pings wait, and the close frame that was asked for.
-    pub(super) fn see_requests(&self) -> (usize, Option<CloseFrame>) {
+    pub(super) fn take_requests(&self) -> (usize, Option<CloseFrame>) {
         self.is_asked.store(false, Ordering::Release);
         let mut shared = self.shared();
         (shared.pings.len(), shared.close.take())
@@ -175,11 +170,16 @@ impl Control {
         self.shared().is_answered = true;
     }
 
+    /// What was to be sent before the peer closed is lost.
+    pub(super) fn on_loss(&self) {
+        self.shared().is_unclean = true;
+    }
+
     /// The connection is over. Returns the observers that may be told so.
     pub(super) fn on_end(&self) -> Vec<Pharos<WsEvent>> {
         self.raise_state(WsState::Closed);
-        let observers = self.shared().end();
-        self.waiter.wake();
+        let (observers, waiters) = self.shared().end();
+        waiters.into_values().for_each(Waker::wake);
         observers
     }
 
@@ -194,12 +194,14 @@ impl Control {
 }
 
 impl Shared {
-    fn end(&mut self) -> Vec<Pharos<WsEvent>> {
-        let (peer, is_answered) = (&mut self.peer, self.is_answered);
-        self.end.get_or_insert_with(|| CloseEvent::new(peer.take(), is_answered));
+    fn end(&mut self) -> (Vec<Pharos<WsEvent>>, BTreeMap<u64, Waker>) {
+        if self.end.is_none() {
+            let is_complete = self.is_answered && !self.is_unclean;
+            self.end = Some(CloseEvent::new(self.peer.take(), is_complete));
+        }
         self.is_told = true;
         self.pings.clear();
-        std::mem::take(&mut self.observers)
+        (std::mem::take(&mut self.observers), std::mem::take(&mut self.waiters))
     }
 }
 
@@ -215,17 +217,31 @@ impl Wake for Control {
 
 /// Resolves when the connection is over.
 #[derive(Debug)]
-pub(super) struct Over(Arc<Control>);
+pub(super) struct Over {
+    control: Arc<Control>,
+    key: u64,
+}
 
 impl Future for Over {
     type Output = CloseEvent;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseEvent> {
-        self.0.waiter.register(cx.waker());
-        match &self.0.shared().end {
-            Some(end) => Poll::Ready(end.clone()),
-            None => Poll::Pending,
+        let waker = cx.waker().clone();
+        let mut shared = self.control.shared();
+        if let Some(end) = &shared.end {
+            return Poll::Ready(end.clone());
         }
+        let former = shared.waiters.insert(self.key, waker);
+        drop(shared);
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let waker = self.control.shared().waiters.remove(&self.key);
+        drop(waker);
     }
 }
 

@@ -63,7 +63,8 @@ impl<T: Socket> Engine<T> {
     /// Takes note of what the handles ask for.
     pub(super) fn see_requests(&mut self) {
         if self.control.is_asked() {
-            let (pings, close) = self.control.see_requests();
+            let (pings, close) = self.control.take_requests();
+            self.notifier.adopt(self.control.take_observers());
             self.outbox.pings = pings;
             if let Some(frame) = close {
                 tracing::debug!(code = %frame.code, "a handle closes the websocket");

@@ -28,17 +28,19 @@ pub struct WsMeta {
 impl WsMeta {
     /// Asks for a ping to be sent, with this payload of at most 125 bytes (RFC 6455, section 5.5.2).
     ///
-    /// Returns at once. The ping leaves when the transport has room for it, also while a write waits
-    /// for that. It may overtake data that is still [collected](crate::Writes::Collect). The peer's
-    /// answer comes to observers as [`WsEvent::Pong`] with the same payload; when pings follow one
-    /// another quickly, the peer may answer only the last one (section 5.5.3). A ping that has not
-    /// left when closing begins may not be sent.
+    /// Returns at once. The ping leaves when the transport takes it, behind what was written before,
+    /// also while a write waits for room. It may overtake data that is still
+    /// [collected](crate::Writes::Collect). The peer's answer comes to observers as
+    /// [`WsEvent::Pong`] with the same payload; when pings follow one another quickly, the peer may
+    /// answer only the last one (section 5.5.3). A ping that has not left when closing begins may not
+    /// be sent, nor one for which the `max_write_buffer_size` of the
+    /// [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) has no room.
     ///
     /// # Errors
     ///
     /// - [`WsErr::PingTooLong`]: the payload has more than 125 bytes.
-    /// - [`WsErr::TooManyPings`]: 16 pings wait already. The transport is not writable, or nothing
-    ///   polls the stream.
+    /// - [`WsErr::TooManyPings`]: 16 pings wait for the stream to take them. Nothing polls it, or the
+    ///   transport is not writable and 128 KiB of messages and pings wait for that already.
     /// - [`WsErr::Closed`]: the state is not [`WsState::Open`].
     pub fn ping(&self, payload: &[u8]) -> Result<(), WsErr> {
         self.control.ping(payload)
@@ -101,12 +103,12 @@ impl WsMeta {
 impl Observable<WsEvent> for WsMeta {
     type Error = WsErr;
 
-    /// Lets an observer be told of [events](WsEvent) from now on, exactly as
-    /// [`WsStream`](crate::WsStream) does.
+    /// Lets an observer be told of [events](WsEvent), as [`WsStream`](crate::WsStream) does: from now
+    /// on, and those before that still wait for room at another observer.
     ///
     /// # Errors
     ///
-    /// - [`WsErr::Closed`]: the last event was told before, or the stream is dropped.
+    /// - [`WsErr::Closed`]: the connection is over, or the stream is dropped.
     /// - [`WsErr::Observe`]: a bounded channel of capacity 0.
     fn observe(&mut self, options: ObserveConfig<WsEvent>) -> Observe<'_, WsEvent, WsErr> {
         Box::pin(async move {
@@ -137,7 +139,8 @@ pub enum WsState {
 }
 
 /// What went over a connection, as far as the stream has it: what was received counts when the stream
-/// takes it from the websocket, what was sent when it gives it to the websocket.
+/// takes it from the websocket, what was sent when it gives it to the websocket. What a peer sends
+/// after it was refused does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct WsCounters {

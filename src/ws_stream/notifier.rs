@@ -31,6 +31,7 @@ impl Notifier {
             if self.closed && self.is_idle() {
                 return Err(WsErr::Closed);
             }
+            self.forget_the_gone();
             self.observers.push(observer);
             Ok(events)
         })
@@ -38,7 +39,10 @@ impl Notifier {
 
     /// Takes observers that were made elsewhere. They are told what is queued too.
     pub(super) fn adopt(&mut self, observers: Vec<Pharos<WsEvent>>) {
-        self.observers.extend(observers);
+        if !observers.is_empty() {
+            self.forget_the_gone();
+            self.observers.extend(observers);
+        }
     }
 
     /// Queues an event, which is made only if somebody observes.
@@ -100,6 +104,7 @@ impl Notifier {
     }
 
     fn forget_the_gone(&mut self) {
+        // `Pharos` forgets those who do not wait for events any more
         self.observers.retain_mut(|observer| observer.num_observers() > 0);
     }
 

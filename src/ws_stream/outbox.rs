@@ -85,9 +85,6 @@ impl<T: Socket> Engine<T> {
         if room == 0 {
             return Poll::Pending;
         }
-        if !self.outbox.is_collecting() {
-            self.outbox.buffer.reserve(size);
-        }
         let length = self.gather(bufs, room);
         if length == room {
             self.release_collected();

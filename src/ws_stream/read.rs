@@ -296,6 +296,7 @@ impl<T: Socket> Engine<T> {
         let code = frame.as_ref().map(|frame| u16::from(frame.code));
         tracing::debug!(code, "the peer sent a close frame");
         self.control.on_peer_close(frame.clone());
+        self.check_answer(frame.as_ref());
         self.push_event(|| WsEvent::CloseFrame(frame));
         self.on_peer_closed();
         self.read = ReadState::PeerClosed;
@@ -350,7 +351,10 @@ impl<T: Socket> Engine<T> {
     /// The socket answers pings by itself. It would flush the answer when it is read next, and fail
     /// as a whole if that fails: so the engine flushes first, also when sending has failed before.
     fn on_pong_queued(&mut self, data: &Bytes) {
-        self.unflushed.add_pong(data.len());
+        // behind a close frame it answers none
+        if !matches!(self.write, WriteState::Flush | WriteState::Closed | WriteState::ShutDown) {
+            self.unflushed.add_pong(data.len());
+        }
     }
 
     fn begin_linger(&mut self, left: usize) {

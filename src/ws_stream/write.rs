@@ -160,14 +160,37 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    /// Reacts to the peer's close frame, which the socket answers with one of its own.
+    /// Sees whether the socket, which answers the peer's close frame with the same, can do so: else it
+    /// keeps the answer to itself.
+    pub(super) fn check_answer(&mut self, frame: Option<&CloseFrame>) {
+        let payload = frame.map_or(0, |frame| size_of::<u16>() + frame.reason.len());
+        let is_answer_needed = matches!(self.write, WriteState::Open | WriteState::SendClose(_));
+        // masked or not is not known
+        if is_answer_needed
+            && payload > max_payload(self.socket.config().max_write_buffer_size, true)
+        {
+            tracing::warn!("the configuration leaves no room for a close frame");
+            self.control.on_loss();
+        }
+    }
+
+    /// Reacts to the peer's close frame. The socket takes nothing more, and answers it.
     pub(super) fn on_peer_closed(&mut self) {
         if let WriteState::Open | WriteState::SendClose(_) = self.write {
             self.write = WriteState::Flush;
+            self.check_outbox();
         }
         self.unflushed.add(Whose::OURS, MAX_CONTROL_PAYLOAD);
         self.control.on_closing();
         self.control.tasks.wake_halves(Halves::WRITE);
+    }
+
+    /// Tells of what was collected and can't leave any more.
+    fn check_outbox(&mut self) {
+        if self.outbox.is_collecting() {
+            self.control.on_loss();
+            self.push_error(|| WsErr::Closed);
+        }
     }
 
     /// Reacts to the end of reading: what the socket has may leave, nothing can follow it.
@@ -242,6 +265,7 @@ impl<T: Socket> Engine<T> {
             if self.next_waiting().is_none() {
                 break;
             }
+            self.unflushed.bytes = 0;
             is_empty = true;
         }
         if let WriteState::Flush = self.write {

@@ -242,6 +242,15 @@ fn a_plain_close_sends_the_chosen_code_and_reason() {
 }
 
 #[test]
+#[cfg(feature = "tokio_io")]
+fn so_does_a_shutdown_through_the_tokio_traits() {
+    let config = WsConfig::new().close_frame(1001, "going away").unwrap();
+    let (mut ws, peer) = connect_with(Role::Client, config);
+    now(tokio::io::AsyncWriteExt::shutdown(&mut ws)).unwrap();
+    assert_eq!(peer.sent_closes(), [(Some(1001), "going away".into())]);
+}
+
+#[test]
 fn other_close_frames_are_not_changed_by_that() {
     let config = WsConfig::new().close_frame(1001, "going away").unwrap();
     let (mut ws, peer) = connect_with(Role::Client, config.clone());

@@ -8,8 +8,8 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
 
 use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, ROLES, Step, Task, Wire, connect_with, now, pattern, read_all,
-    socket,
+    BINARY, CLOSE, PING, PONG, Peer, ROLES, Step, Task, Wire, connect_with, now, observe, pattern,
+    read_all, socket, told,
 };
 
 const SIZE: usize = 1000;
@@ -257,9 +257,12 @@ fn what_the_peers_close_frame_cuts_off_is_told_once() {
             fill(&mut ws, &peer);
             peer.close_frame(1000, "");
             peer.end();
+            let mut events = observe(&mut ws);
             assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
             peer.unblock();
             read_all(&mut ws).1.unwrap();
+            assert_eq!(told(&mut events), ["close 1000 \"\"", "error: Closed", "closed"]);
+            assert!(!now(ws.meta().closed()).was_clean);
             assert_eq!(operation(&mut ws).unwrap_err().kind(), ErrorKind::NotConnected);
             now(ws.flush()).unwrap();
             now(ws.close()).unwrap();
@@ -382,6 +385,18 @@ fn the_size_is_limited_by_the_other_limits() {
             assert_eq!(peer.sent_data(), pattern(0, 1000));
         }
     }
+}
+
+#[test]
+fn memory_grows_with_what_is_collected_whatever_the_size_is() {
+    let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let (socket, peer) = socket(Role::Client, Some(limits));
+    let config = WsConfig::new().max_message(usize::MAX).writes(Writes::Collect(usize::MAX));
+    let mut ws = WsStream::with_config(socket, config);
+    let used = measure(|| now(ws.write_all(b"data")).unwrap());
+    assert!(used.bytes_max < 1000, "{} bytes", used.bytes_max);
+    now(ws.flush()).unwrap();
+    assert_eq!(sizes(&peer), [4]);
 }
 
 #[test]

@@ -102,6 +102,20 @@ fn run_until_stalled(ws: &mut ws_stream_tungstenite::WsStream<crate::support::Wi
 }
 
 #[test]
+fn pings_after_our_close_frame_do_not_end_reading_although_sending_fails() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        now(ws.close()).unwrap();
+        peer.fail_writes(ErrorKind::BrokenPipe);
+        peer.raw(peer.frame(PING, &[0; 125]).repeat(600));
+        peer.binary(b"data");
+        peer.close_frame(1000, "");
+        peer.end();
+        assert_eq!(read_all(&mut ws).0, b"data");
+    }
+}
+
+#[test]
 fn pings_that_cannot_be_answered_any_more_do_not_end_reading() {
     for role in ROLES {
         let (mut ws, peer) = connect(role, None);

@@ -1,21 +1,29 @@
 //! `WsMeta`: what a handle can do while the stream is inside something else, asleep, blocked or gone.
 
-use std::{io, thread, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
-use async_tungstenite::tokio::TokioAdapter;
+use async_tungstenite::{WebSocketStream, tokio::TokioAdapter};
 use futures::{
-    AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, channel::oneshot, future::BoxFuture,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, channel::oneshot,
+    future::BoxFuture,
 };
 use futures_test::task::new_count_waker;
 use pharos::{Channel, Events, Observable, ObserveConfig};
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{
     CloseEvent, WsErr, WsEvent, WsMeta, WsState, WsStream, async_tungstenite, pharos, tungstenite,
 };
 
 use crate::support::{
-    BINARY, CLOSE, PING, PONG, ROLES, Sent, TEXT, Task, Wire, client, connect, fill, now, read_all,
-    server, told,
+    BINARY, CLOSE, PING, PONG, Peer, ROLES, Sent, TEXT, Task, Wire, client, connect, fill, now,
+    read_all, server, socket, told,
 };
 
 fn ping(payload: &[u8]) -> Sent {
@@ -116,7 +124,7 @@ mod ping {
     fn wakes_nobody_when_nobody_sleeps() {
         let (mut ws, _peer) = client(None);
         let (waker, wakes) = new_count_waker();
-        let mut cx = std::task::Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&waker);
         assert!(ws.write(b"data").poll_unpin(&mut cx).is_ready());
         ws.meta().ping(b"?").unwrap();
         assert_eq!(wakes.get(), 0);
@@ -234,7 +242,6 @@ mod ping {
     #[test]
     fn leaves_in_one_write_with_others() {
         let (mut ws, peer) = client(None);
-        now(ws.flush()).unwrap();
         for _ in 0..16 {
             ws.meta().ping(b"?").unwrap();
         }
@@ -289,9 +296,7 @@ mod ping {
 
     #[test]
     fn without_room_in_the_configuration_is_dropped() {
-        let config = tungstenite::protocol::WebSocketConfig::default()
-            .write_buffer_size(0)
-            .max_write_buffer_size(40);
+        let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(40);
         let (mut ws, peer) = client(Some(config));
         ws.meta().ping(&[1; 125]).unwrap();
         ws.meta().ping(b"?").unwrap();
@@ -558,7 +563,7 @@ mod close {
         let _others = closer(&meta, 1000, "");
         let wait = || {
             let mut waiting = Box::pin(meta.closed());
-            let mut cx = std::task::Context::from_waker(&waker);
+            let mut cx = Context::from_waker(&waker);
             assert!(waiting.poll_unpin(&mut cx).is_pending());
         };
         wait();
@@ -630,6 +635,40 @@ mod close {
         peer.end();
         settle(&mut [&mut task]);
         assert!(task.is_done());
+    }
+
+    #[test]
+    fn is_not_clean_if_the_answer_had_no_room() {
+        let room = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(100);
+        for role in ROLES {
+            for (length, was_clean) in [(80, true), (123, false)] {
+                let (mut ws, peer) = connect(role, Some(room));
+                let reason = "x".repeat(length);
+                peer.close_frame(1001, &reason);
+                peer.end();
+                read_all(&mut ws).1.unwrap();
+                assert_eq!(now(ws.meta().closed()), closed(1001, &reason, was_clean));
+                assert_eq!(peer.sent_closes().len(), usize::from(was_clean));
+            }
+        }
+    }
+
+    #[test]
+    fn wakes_whoever_waits_without_a_lock() {
+        struct Uses(WsMeta);
+        impl std::task::Wake for Uses {
+            fn wake(self: Arc<Self>) {
+                now(self.0.closed());
+            }
+        }
+
+        let (ws, _peer) = client(None);
+        let meta = ws.meta();
+        let waker = std::task::Waker::from(Arc::new(Uses(ws.meta())));
+        let mut waiting = Box::pin(meta.closed());
+        assert!(waiting.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        within_seconds(move || drop(ws));
+        now(waiting);
     }
 
     #[test]
@@ -791,6 +830,19 @@ mod observing {
     }
 
     #[test]
+    fn leaves_nothing_behind_when_it_is_given_up() {
+        let (mut ws, _peer) = client(None);
+        let mut meta = ws.meta();
+        let mut observe_and_give_up = || {
+            drop(observe(&mut meta));
+            assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+        };
+        observe_and_give_up();
+        let used = allocation_counter::measure(|| (0..1000).for_each(|_| observe_and_give_up()));
+        assert!(used.bytes_current.abs() < 1000, "{} bytes", used.bytes_current);
+    }
+
+    #[test]
     fn is_refused_without_capacity() {
         let (ws, _peer) = client(None);
         let refused = now(ws.meta().observe(Channel::Bounded(0).into()));
@@ -829,27 +881,27 @@ fn a_handle_keeps_neither_the_transport_nor_a_task_alive() {
     let (mut ws, peer) = connect(Role::Client, None);
     let meta = ws.meta();
     fill(&mut ws, &peer);
-    let task = std::sync::Arc::new(());
+    let task = Arc::new(());
     let waker = waker_of(&task);
-    let mut cx = std::task::Context::from_waker(&waker);
+    let mut cx = Context::from_waker(&waker);
     assert!(ws.read(&mut [0; 8]).poll_unpin(&mut cx).is_pending());
     assert!(ws.write(b"data").poll_unpin(&mut cx).is_pending());
     drop(ws);
     drop(waker);
     assert!(peer.is_alone());
     drop(peer);
-    assert_eq!(std::sync::Arc::strong_count(&task), 1);
+    assert_eq!(Arc::strong_count(&task), 1);
     drop(meta);
 }
 
 /// A waker that holds `task`, as those of executors do.
-fn waker_of(task: &std::sync::Arc<()>) -> std::task::Waker {
-    struct Holds(#[expect(dead_code)] std::sync::Arc<()>);
+fn waker_of(task: &Arc<()>) -> std::task::Waker {
+    struct Holds(#[expect(dead_code)] Arc<()>);
     impl std::task::Wake for Holds {
-        fn wake(self: std::sync::Arc<Self>) {}
+        fn wake(self: Arc<Self>) {}
     }
 
-    std::task::Waker::from(std::sync::Arc::new(Holds(std::sync::Arc::clone(task))))
+    std::task::Waker::from(Arc::new(Holds(Arc::clone(task))))
 }
 
 /// A client, whose peer `peer` is a server with the same transport, on tokio.
@@ -857,11 +909,7 @@ async fn tcp() -> (WsStream<TokioAdapter<tokio::net::TcpStream>>, smol::net::Tcp
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = smol::Async::new(listener.accept().unwrap().0).unwrap();
-    let socket = async_tungstenite::WebSocketStream::from_raw_socket(
-        TokioAdapter::new(client),
-        Role::Client,
-        None,
-    );
+    let socket = WebSocketStream::from_raw_socket(TokioAdapter::new(client), Role::Client, None);
     (WsStream::new(socket.await), server.into())
 }
 
@@ -869,10 +917,135 @@ async fn tcp() -> (WsStream<TokioAdapter<tokio::net::TcpStream>>, smol::net::Tcp
 fn serve(tcp: smol::net::TcpStream) {
     thread::spawn(|| {
         smol::block_on(async {
-            let socket =
-                async_tungstenite::WebSocketStream::from_raw_socket(tcp, Role::Server, None);
-            WsStream::new(socket.await).read_to_end(&mut Vec::new()).await.unwrap();
+            let socket = WebSocketStream::from_raw_socket(tcp, Role::Server, None);
+            let mut ws = WsStream::new(socket.await);
+            futures::io::copy(&mut ws, &mut futures::io::sink()).await.unwrap();
         });
+    });
+}
+
+/// Runs something that hangs if it is wrong.
+fn within_seconds(run: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        run();
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(60)).expect("it hangs or has panicked");
+}
+
+/// A transport that uses a handle in each of its polls.
+struct Nosy {
+    wire: Wire,
+    meta: Arc<Mutex<Option<WsMeta>>>,
+}
+
+impl Nosy {
+    fn look(&self) {
+        let Some(mut meta) = self.meta.lock().unwrap().clone() else { return };
+        let _ = meta.ping(b"?");
+        let _ = (meta.counters(), meta.ready_state());
+        let _ = now(meta.observe(ObserveConfig::default()));
+        let _ = meta.closed().now_or_never();
+    }
+}
+
+impl AsyncRead for Nosy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.look();
+        Pin::new(&mut self.wire).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Nosy {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.look();
+        Pin::new(&mut self.wire).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look();
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look();
+        Pin::new(&mut self.wire).poll_close(cx)
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_the_transport_is_polled_or_dropped() {
+    let (mut ws, peer, meta) = nosy();
+    within_seconds(move || {
+        now(ws.write_all(b"data")).unwrap();
+        peer.send(PING, b"?");
+        peer.binary(b"data");
+        now(ws.read(&mut [0; 8])).unwrap();
+        let _ = meta.close(1000, "").now_or_never();
+        now(ws.flush()).unwrap();
+        peer.close_frame(1000, "");
+        peer.end();
+        while ws.read(&mut [0; 8]).now_or_never().is_none() {}
+    });
+}
+
+/// A stream whose transport knows its handle.
+fn nosy() -> (WsStream<Nosy>, Peer, WsMeta) {
+    let (socket, peer) = socket(Role::Client, None);
+    let known = Arc::default();
+    let transport = Nosy { wire: socket.into_inner(), meta: Arc::clone(&known) };
+    let socket = WebSocketStream::from_raw_socket(transport, Role::Client, None);
+    let ws = WsStream::new(now(socket));
+    let meta = ws.meta();
+    *known.lock().unwrap() = Some(meta.clone());
+    (ws, peer, meta)
+}
+
+/// Pings from one task, while another writes and a third reads.
+#[test]
+fn pings_get_through_while_other_threads_write_and_read() {
+    const ROUNDS: u32 = 100;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (ws, server) = tcp().await;
+        serve(server);
+        let mut meta = ws.meta();
+        let mut events = meta.observe(ObserveConfig::default()).await.unwrap();
+        let (mut reading, mut writing) = ws.split();
+        let reader = tokio::spawn(async move { reading.read_to_end(&mut Vec::new()).await });
+        let writer = tokio::spawn(async move {
+            loop {
+                if let Err(error) = writing.write_all(&vec![1; 1_000_000]).await {
+                    break error.kind();
+                }
+            }
+        });
+        let pings = async {
+            for round in 0..ROUNDS {
+                meta.ping(&round.to_be_bytes()).unwrap();
+                let Some(WsEvent::Pong(payload)) = events.next().await else { panic!() };
+                assert_eq!(payload[..], round.to_be_bytes());
+            }
+            assert!(meta.close(4321, "enough").await.unwrap().was_clean);
+        };
+        tokio::time::timeout(Duration::from_secs(60), pings).await.expect("a ping was lost");
+        assert_eq!(reader.await.unwrap().unwrap(), 0);
+        assert_eq!(writer.await.unwrap(), io::ErrorKind::NotConnected);
     });
 }
 
