@@ -49,6 +49,19 @@ fn events() {
 }
 
 #[test]
+fn keepalive() {
+    let expected = [
+        "ping 1: ",
+        " ms\n",
+        "code 1000, reason \"no more news\", clean: true",
+        "no answer\n",
+        "giving up",
+        "code 1006, reason \"\", clean: false",
+    ];
+    assert_says("keepalive", &[], &expected);
+}
+
+#[test]
 fn futures_codec() {
     assert_says("futures_codec", &[], &["GOOD MORNING", "both ends closed"]);
 }
