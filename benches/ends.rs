@@ -3,6 +3,8 @@
 use std::{io, time::Duration};
 
 use criterion::Criterion;
+use current::{WsConfig, WsStream};
+use current_tungstenite::tokio::TokioAdapter;
 use futures_util::{AsyncRead, AsyncWrite};
 use tokio::{
     io::DuplexStream,
@@ -15,6 +17,9 @@ pub(crate) trait End: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> End for T {}
 
+/// One end of a websocket of the crate in this repository.
+pub(crate) type Current<T> = WsStream<TokioAdapter<T>>;
+
 /// What a websocket runs over.
 pub(crate) trait Transport:
     tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static
@@ -24,13 +29,21 @@ pub(crate) trait Transport:
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static> Transport for T {}
 
 /// The client and the server of the crate in this repository.
-pub(crate) async fn current<T: Transport>(transports: (T, T)) -> (impl End, impl End) {
-    use current::WsStream;
-    use current_tungstenite::{WebSocketStream, tokio::TokioAdapter, tungstenite::protocol::Role};
+pub(crate) async fn current<T: Transport>(transports: (T, T)) -> (Current<T>, Current<T>) {
+    current_with(transports, &WsConfig::new()).await
+}
+
+/// The same, with other choices than the default.
+pub(crate) async fn current_with<T: Transport>(
+    transports: (T, T),
+    config: &WsConfig,
+) -> (Current<T>, Current<T>) {
+    use current_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
     let end = async |transport, role| {
-        WsStream::new(
+        WsStream::with_config(
             WebSocketStream::from_raw_socket(TokioAdapter::new(transport), role, None).await,
+            config.clone(),
         )
     };
     (end(transports.0, Role::Client).await, end(transports.1, Role::Server).await)

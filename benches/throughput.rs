@@ -14,9 +14,13 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
     criterion_main, measurement::WallTime,
 };
+use current::{
+    Writes, WsConfig,
+    pharos::{Observable, ObserveConfig},
+};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
-use ends::End;
+use ends::{End, Transport};
 
 criterion_group! {
     name = benches;
@@ -35,8 +39,32 @@ fn throughput(criterion: &mut Criterion) {
         send(group, "pipe/published", size, async { ends::published(ends::pipe()).await });
         send(group, "tcp/current", size, async { ends::current(ends::tcp().await).await });
         send(group, "tcp/published", size, async { ends::published(ends::tcp().await).await });
+        if size == SMALL {
+            send(group, "pipe/collected", size, async { collected(ends::pipe()).await });
+            send(group, "pipe/handles", size, async { with_handles(ends::pipe()).await });
+            send(group, "tcp/collected", size, async { collected(ends::tcp().await).await });
+            send(group, "tcp/handles", size, async { with_handles(ends::tcp().await).await });
+        }
     }
     group.finish();
+}
+
+/// Two ends at which many small writes become one message.
+async fn collected<T: Transport>(transports: (T, T)) -> (impl End, impl End) {
+    let config = WsConfig::new().writes(Writes::Collect(COLLECTED));
+    ends::current_with(transports, &config).await
+}
+
+/// Two ends whose handles are held by others, who observe and wait for the end.
+async fn with_handles<T: Transport>(transports: (T, T)) -> (impl End, impl End) {
+    let (client, server) = ends::current(transports).await;
+    for mut meta in [client.meta(), server.meta()] {
+        tokio::spawn(async move {
+            let events = meta.observe(ObserveConfig::default()).await;
+            (meta.closed().await, events)
+        });
+    }
+    (client, server)
 }
 
 fn send<C: End, S: End>(
@@ -86,7 +114,13 @@ async fn acknowledge(mut server: impl End) -> io::Result<()> {
 }
 
 /// How much one write gives to the client, in bytes.
-const SIZES: [usize; 5] = [64, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
+const SIZES: [usize; 5] = [SMALL, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
+
+/// A write that weighs little beside the message that it becomes, in bytes.
+const SMALL: usize = 64;
+
+/// How much a client collects for one message, in bytes.
+const COLLECTED: usize = 8 * 1024;
 
 /// How much the server asks for in one read, in bytes.
 const READ_SIZE: usize = 64 * 1024;
