@@ -274,6 +274,7 @@ pub(super) struct Counters {
     pings_received: AtomicU64,
     pings_sent: AtomicU64,
     pongs_received: AtomicU64,
+    pongs_sent: AtomicU64,
 }
 
 impl Counters {
@@ -299,6 +300,10 @@ impl Counters {
         add(&self.pongs_received, 1);
     }
 
+    pub(super) fn on_pong_sent(&self) {
+        add(&self.pongs_sent, 1);
+    }
+
     pub(super) fn get(&self) -> WsCounters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         WsCounters {
@@ -309,6 +314,7 @@ impl Counters {
             pings_received: get(&self.pings_received),
             pings_sent: get(&self.pings_sent),
             pongs_received: get(&self.pongs_received),
+            pongs_sent: get(&self.pongs_sent),
         }
     }
 }

@@ -152,11 +152,12 @@ pub struct WsCounters {
     pub messages_received: u64,
     /// Data messages that were sent.
     pub messages_sent: u64,
-    /// Pings of the peer. Each is answered, unless another comes before the answer can leave (RFC
-    /// 6455, section 5.5.3).
+    /// Pings of the peer.
     pub pings_received: u64,
     /// Pings that [`WsMeta::ping`] asked for.
     pub pings_sent: u64,
     /// Pongs of the peer, asked for or not.
     pub pongs_received: u64,
+    /// Pongs that answer the pings of the peer.
+    pub pongs_sent: u64,
 }

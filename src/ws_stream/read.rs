@@ -351,9 +351,14 @@ impl<T: Socket> Engine<T> {
     /// The socket answers pings by itself. It would flush the answer when it is read next, and fail
     /// as a whole if that fails: so the engine flushes first, also when sending has failed before.
     fn on_pong_queued(&mut self, data: &Bytes) {
-        // behind a close frame it answers none
-        if !matches!(self.write, WriteState::Flush | WriteState::Closed | WriteState::ShutDown) {
-            self.unflushed.add_pong(data.len());
+        match self.write {
+            WriteState::Open | WriteState::SendClose(_) => {
+                self.control.counters.on_pong_sent();
+                self.unflushed.add_pong(data.len());
+            }
+            WriteState::Failed { .. } => self.unflushed.add_pong(data.len()),
+            // behind a close frame the socket answers none
+            WriteState::Flush | WriteState::Closed | WriteState::ShutDown => {}
         }
     }
 

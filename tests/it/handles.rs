@@ -872,6 +872,13 @@ fn counters_count_what_went_over_the_connection() {
     assert_eq!(counters.pings_sent, 1);
     assert_eq!(counters.pings_received, 1);
     assert_eq!(counters.pongs_received, 2);
+    assert_eq!(counters.pongs_sent, 1);
+    now(ws.close()).unwrap();
+    peer.send(PING, b"");
+    assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+    assert_eq!(meta.counters().pings_received, 2);
+    assert_eq!(meta.counters().pongs_sent, 1, "nothing follows a close frame");
+    let counters = meta.counters();
     drop(ws);
     assert_eq!(meta.counters(), counters);
 }
