@@ -139,8 +139,10 @@ pub enum Writes {
     /// closed, or read for the next message.
     ///
     /// A reader that sleeps in another task is woken for that: while somebody reads, nothing waits
-    /// for ever. Who only writes has to flush, as with a `BufWriter`. A size of 8 to 16 KiB suits
-    /// most; 0 fails every write with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    /// for ever. Who only writes has to flush, as with a `BufWriter`.
+    ///
+    /// The size is also that of the largest message. One of 8 to 16 KiB suits most; with 0, every
+    /// write fails with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     ///
     /// When the peer closes, or the transport ends or fails, while collected data waits for the
     /// transport to take it, the next write, flush or close fails; and observers are told

@@ -136,6 +136,7 @@ impl Control {
 /// For the stream.
 impl Control {
     /// Whether there are requests that the stream has not seen.
+    #[inline]
     pub(super) fn is_asked(&self) -> bool {
         self.is_asked.load(Ordering::Acquire)
     }
@@ -278,11 +279,13 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    #[inline]
     pub(super) fn on_message_received(&self, bytes: usize) {
         add(&self.messages_received, 1);
         add(&self.bytes_received, bytes as u64);
     }
 
+    #[inline]
     pub(super) fn on_message_sent(&self, bytes: usize) {
         add(&self.messages_sent, 1);
         add(&self.bytes_sent, bytes as u64);
@@ -319,6 +322,7 @@ impl Counters {
     }
 }
 
+#[inline]
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }

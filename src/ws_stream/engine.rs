@@ -29,8 +29,9 @@ pub(super) struct Engine<T> {
     pub(super) message_limit: usize,
     /// Why the end of the stream is an error, if it will be one.
     pub(super) unclean: Option<Arc<WsErr>>,
-    pub(super) notifier: Notifier,
+    // before the observers: when their events end, the state is `Closed`
     pub(super) control: Owner,
+    pub(super) notifier: Notifier,
     /// Wakes both halves.
     pub(super) both: Waker,
     /// The last poll for reading was `Pending`.
@@ -61,15 +62,21 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Takes note of what the handles ask for.
+    #[inline]
     pub(super) fn see_requests(&mut self) {
         if self.control.is_asked() {
-            let (pings, close) = self.control.take_requests();
-            self.notifier.adopt(self.control.take_observers());
-            self.outbox.pings = pings;
-            if let Some(frame) = close {
-                tracing::debug!(code = %frame.code, "a handle closes the websocket");
-                self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
-            }
+            self.take_requests();
+        }
+    }
+
+    #[cold]
+    fn take_requests(&mut self) {
+        let (pings, close) = self.control.take_requests();
+        self.notifier.adopt(self.control.take_observers());
+        self.outbox.pings = pings;
+        if let Some(frame) = close {
+            tracing::debug!(code = %frame.code, "a handle closes the websocket");
+            self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
         }
     }
 

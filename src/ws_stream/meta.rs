@@ -31,8 +31,8 @@ impl WsMeta {
     /// Returns at once. The ping leaves when the transport takes it, behind what was written before,
     /// also while a write waits for room. It may overtake data that is still
     /// [collected](crate::Writes::Collect). The peer's answer comes to observers as
-    /// [`WsEvent::Pong`] with the same payload; when pings follow one another quickly, the peer may
-    /// answer only the last one (section 5.5.3). A ping that has not left when closing begins may not
+    /// [`WsEvent::Pong`] with the same payload, as far as the stream is read from; when pings follow
+    /// one another quickly, the peer may answer only the last one (section 5.5.3). A ping that has not left when closing begins may not
     /// be sent, nor one for which the `max_write_buffer_size` of the
     /// [`WebSocketConfig`](tungstenite::protocol::WebSocketConfig) has no room.
     ///
@@ -57,8 +57,10 @@ impl WsMeta {
     /// waits.
     ///
     /// It waits until reading is at its end, or the stream is dropped, and says how the connection
-    /// closed, whoever was first. A peer that never answers keeps it waiting: put a timeout of your
-    /// runtime around it, and then drop the stream.
+    /// closed, whoever was first. So it waits for ever while nobody reads: if it is the same task that
+    /// does, join both. A peer that never answers keeps it waiting too, and so does a bounded observer
+    /// that is full, since it holds up reading. Put a timeout of your runtime around it, and then drop
+    /// the stream.
     ///
     /// # Errors
     ///
@@ -146,7 +148,7 @@ pub enum WsState {
 pub struct WsCounters {
     /// Bytes in the payloads of the data messages that were received.
     pub bytes_received: u64,
-    /// Bytes in the payloads of the messages that were sent.
+    /// Bytes in the payloads of the data messages that were sent.
     pub bytes_sent: u64,
     /// Data messages that were received, empty ones too.
     pub messages_received: u64,
@@ -154,7 +156,7 @@ pub struct WsCounters {
     pub messages_sent: u64,
     /// Pings of the peer.
     pub pings_received: u64,
-    /// Pings that [`WsMeta::ping`] asked for.
+    /// Pings that [`WsMeta::ping`] asked for and the websocket took.
     pub pings_sent: u64,
     /// Pongs of the peer, asked for or not.
     pub pongs_received: u64,

@@ -30,7 +30,7 @@ use crate::{WsErr, error::into_io};
 pub(super) struct Outbox {
     /// Where messages are put together, or collected. Keeps its memory from one to the next.
     pub(super) buffer: BytesMut,
-    /// What was collected has to leave.
+    /// Something was collected, and has to leave.
     is_due: bool,
     /// The socket refused what was collected.
     is_refused: bool,
@@ -109,7 +109,7 @@ impl<T: Socket> Engine<T> {
             WriteState::SendClose(_) => true,
             _ => return None,
         };
-        if self.outbox.is_collecting() && (self.outbox.is_due || is_closing) {
+        if self.outbox.is_due || (is_closing && self.outbox.is_collecting()) {
             Some(Next::Collected)
         } else if self.outbox.pings > 0 {
             Some(Next::Ping)

@@ -112,6 +112,9 @@ impl<T: Socket> Engine<T> {
                 ReadState::Idle => {
                     ready!(told);
                     ready!(self.poll_incoming(cx, drained));
+                    if let ReadState::Chunk(_) = self.read {
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 ReadState::PeerClosed | ReadState::Finishing => {
                     self.control.tasks.park_reader(cx.waker());

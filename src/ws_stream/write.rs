@@ -258,15 +258,9 @@ impl<T: Socket> Engine<T> {
     }
 
     fn try_poll_drain_socket(&mut self) -> Poll<Result<(), Error>> {
-        let mut is_empty = false;
-        loop {
-            ready!(self.poll_give_waiting(is_empty))?;
-            ready!(self.poll_flush_socket())?;
-            if self.next_waiting().is_none() {
-                break;
-            }
-            self.unflushed.bytes = 0;
-            is_empty = true;
+        match self.next_waiting() {
+            None => ready!(self.poll_flush_socket())?,
+            Some(_) => ready!(self.poll_drain_outbox())?,
         }
         if let WriteState::Flush = self.write {
             // tungstenite as a server takes leave without flushing its last frame
@@ -274,6 +268,19 @@ impl<T: Socket> Engine<T> {
             self.write = WriteState::Closed;
             self.control.on_all_sent();
             tracing::debug!("the websocket is closed for writing");
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    // most of the time, nothing waits
+    #[inline(never)]
+    fn poll_drain_outbox(&mut self) -> Poll<Result<(), Error>> {
+        let mut is_empty = false;
+        while self.next_waiting().is_some() {
+            ready!(self.poll_give_waiting(is_empty))?;
+            ready!(self.poll_flush_socket())?;
+            self.unflushed.bytes = 0;
+            is_empty = true;
         }
         Poll::Ready(Ok(()))
     }
@@ -337,8 +344,10 @@ impl<T: Socket> Engine<T> {
         };
         self.unflushed.add(Whose::CALLER, length);
         self.control.counters.on_message_sent(length);
-        // what does not leave now is moved on by the next poll of either half
-        let _ = self.poll_drain_socket();
+        if drained.is_ready() {
+            // what does not leave now is moved on by the next poll of either half
+            let _ = self.poll_drain_socket();
+        }
         self.take_failure()?;
         Poll::Ready(Ok(length))
     }
@@ -477,6 +486,7 @@ pub(super) fn is_closed(error: &Error) -> bool {
     matches!(error, AlreadyClosed | ConnectionClosed | Protocol(ProtocolError::SendAfterClosing))
 }
 
+#[inline]
 fn total_length(bufs: &[IoSlice<'_>]) -> usize {
     bufs.iter().fold(0, |sum, buf| sum.saturating_add(buf.len()))
 }

@@ -819,6 +819,24 @@ mod observing {
     }
 
     #[test]
+    fn ends_when_the_state_is_closed() {
+        struct Looks(WsMeta);
+        impl std::task::Wake for Looks {
+            fn wake(self: Arc<Self>) {
+                assert_eq!(self.0.ready_state(), WsState::Closed);
+            }
+        }
+
+        let (mut ws, _peer) = client(None);
+        let mut events = crate::support::observe(&mut ws);
+        let waker = std::task::Waker::from(Arc::new(Looks(ws.meta())));
+        let mut next = events.next();
+        assert!(next.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        drop(ws);
+        assert!(now(next).is_none());
+    }
+
+    #[test]
     fn is_refused_when_it_is_over() {
         let (mut ws, peer) = client(None);
         let mut meta = ws.meta();
