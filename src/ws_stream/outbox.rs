@@ -43,6 +43,11 @@ impl Outbox {
         !self.buffer.is_empty()
     }
 
+    /// Whether something of it has to leave.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_due || self.pings > 0
+    }
+
     /// Nothing of it will leave. Says whether that loses what was collected.
     pub(super) fn give_up(&mut self) -> bool {
         let is_lost = self.is_collecting() || self.is_refused;

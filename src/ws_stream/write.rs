@@ -237,7 +237,7 @@ impl<T: Socket> Engine<T> {
 
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
-            WriteState::Open => self.unflushed.is_empty() && self.next_waiting().is_none(),
+            WriteState::Open => self.unflushed.is_empty() && !self.outbox.is_waiting(),
             WriteState::Failed { .. } | WriteState::Closed | WriteState::ShutDown => {
                 self.unflushed.is_empty()
             }
