@@ -5,14 +5,17 @@ use std::{
     pin::Pin,
 };
 
+use futures::FutureExt;
 use futures_test::task::noop_context;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf,
 };
-use tungstenite::protocol::WebSocketConfig;
-use ws_stream_tungstenite::{WsStream, tungstenite};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
 
-use crate::support::{Calls, ROLES, Step, Wire, client, connect, now, run, server};
+use crate::support::{
+    BINARY, Calls, PING, ROLES, Step, Task, Wire, client, connect, connect_with, now, run, server,
+};
 
 const KIB: usize = 1024;
 
@@ -131,6 +134,34 @@ fn shutdown_sends_a_close_frame_and_again_nothing() {
         assert_eq!(peer.sent_closes().len(), 1);
         assert_eq!(now(ws.write(b"x")).unwrap_err().kind(), ErrorKind::NotConnected);
     }
+}
+
+#[test]
+fn a_sleeping_read_half_sends_what_the_write_half_collects_and_a_handle_asks_for() {
+    let config = WsConfig::new().writes(Writes::Collect(KIB));
+    let (ws, peer) = connect_with(Role::Client, config);
+    let meta = ws.meta();
+    let (mut reading, mut writing) = tokio::io::split(ws);
+    let mut reader = Task::new(async move {
+        let _ = reading.read_to_end(&mut Vec::new()).await;
+    });
+    reader.poll_if_woken();
+    for _ in 0..10 {
+        now(writing.write_all(b"01234567")).unwrap();
+    }
+    meta.ping(b"?").unwrap();
+    reader.poll_if_woken();
+    let opcodes: Vec<_> = peer.sent().iter().map(|frame| frame.opcode).collect();
+    assert_eq!(opcodes, [BINARY, PING]);
+    assert_eq!(peer.sent_data(), b"01234567".repeat(10));
+    assert!(meta.close(4000, "").now_or_never().is_none());
+    reader.poll_if_woken();
+    assert_eq!(peer.sent_closes(), [(Some(4000), String::new())]);
+    peer.close_frame(4000, "");
+    peer.end();
+    reader.poll_if_woken();
+    assert!(reader.is_done());
+    assert!(now(meta.closed()).was_clean);
 }
 
 #[test]
