@@ -51,10 +51,10 @@ impl WsMeta {
     /// What was written before is sent first, then a close frame with this code and reason, as if
     /// the stream had closed itself: writes fail with
     /// [`NotConnected`](std::io::ErrorKind::NotConnected), and reads go on to end of file. A write
-    /// does not fail before the close frame has left. Do read on after it has, up to end of file:
-    /// dropping the stream while the peer is still sending can reset the connection, and destroy the
-    /// close frame before the peer sees it. If a close frame was sent or received before, this only
-    /// waits.
+    /// does not fail before the close frame has left, unless the peer closes, breaks a rule or is gone
+    /// before. Do read on after that, up to end of file: dropping the stream while the peer is still sending can reset
+    /// the connection, and destroy the close frame before the peer sees it. If a close frame was asked
+    /// for, sent or received before, this only waits.
     ///
     /// It waits until reading is at its end, or the stream is dropped, and says how the connection
     /// closed, whoever was first. So it waits for ever while nobody reads: if it is the same task that
@@ -141,8 +141,8 @@ pub enum WsState {
 }
 
 /// What went over a connection, as far as the stream has it: what was received counts when the stream
-/// takes it from the websocket, what was sent when it gives it to the websocket. What a peer sends
-/// after it was refused does not count.
+/// takes it from the websocket, what was sent when it gives it to the websocket. Data and pongs that a
+/// peer sends after it was refused do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct WsCounters {
@@ -160,6 +160,7 @@ pub struct WsCounters {
     pub pings_sent: u64,
     /// Pongs of the peer, asked for or not.
     pub pongs_received: u64,
-    /// Pongs that answer the pings of the peer.
+    /// Pongs that answer the pings of the peer. Where the `max_write_buffer_size` leaves no room, a
+    /// later one takes the place of an earlier one (RFC 6455, section 5.5.3), and both count.
     pub pongs_sent: u64,
 }

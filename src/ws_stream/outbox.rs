@@ -93,7 +93,7 @@ impl<T: Socket> Engine<T> {
         let length = self.gather(bufs, room);
         if length == room {
             self.release_collected();
-            let _ = self.poll_drain_socket();
+            self.drain_again(drained);
             self.take_failure()?;
         } else if std::mem::take(&mut self.reader_sleeps) {
             // it lets this leave, with what else this task writes until then
@@ -138,8 +138,7 @@ impl<T: Socket> Engine<T> {
     fn has_room_for(&self, next: Next) -> bool {
         match next {
             Next::Collected => self.has_room(self.outbox.buffer.len()),
-            Next::Ping => self.has_room(MAX_CONTROL_PAYLOAD),
-            Next::CloseFrame => self.has_room_for_control_frames(),
+            Next::Ping | Next::CloseFrame => self.has_room(MAX_CONTROL_PAYLOAD),
         }
     }
 

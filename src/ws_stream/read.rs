@@ -214,8 +214,7 @@ impl<T: Socket> Engine<T> {
             Some(Ok(Message::Binary(bytes))) => self.on_data(bytes),
             Some(Ok(Message::Text(text))) => self.on_text(text),
             Some(Ok(Message::Ping(data))) => {
-                self.control.counters.on_ping_received();
-                self.on_pong_queued(&data);
+                self.on_ping(&data);
                 self.push_event(|| WsEvent::Ping(data));
             }
             Some(Ok(Message::Pong(data))) => {
@@ -340,7 +339,7 @@ impl<T: Socket> Engine<T> {
                 if *left == 0 {
                     self.on_ended(None);
                 } else if let Message::Ping(data) = message {
-                    self.on_pong_queued(&data);
+                    self.on_ping(&data);
                 }
             }
             Some(Err(_)) => {
@@ -353,7 +352,8 @@ impl<T: Socket> Engine<T> {
 
     /// The socket answers pings by itself. It would flush the answer when it is read next, and fail
     /// as a whole if that fails: so the engine flushes first, also when sending has failed before.
-    fn on_pong_queued(&mut self, data: &Bytes) {
+    fn on_ping(&mut self, data: &Bytes) {
+        self.control.counters.on_ping_received();
         match self.write {
             WriteState::Open | WriteState::SendClose(_) => {
                 self.control.counters.on_pong_sent();

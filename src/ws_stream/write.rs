@@ -166,9 +166,8 @@ impl<T: Socket> Engine<T> {
         let payload = frame.map_or(0, |frame| size_of::<u16>() + frame.reason.len());
         let is_answer_needed = matches!(self.write, WriteState::Open | WriteState::SendClose(_));
         // masked or not is not known
-        if is_answer_needed
-            && payload > max_payload(self.socket.config().max_write_buffer_size, true)
-        {
+        let length = CONTROL_HEADER + MASK + payload;
+        if is_answer_needed && length > self.socket.config().max_write_buffer_size {
             tracing::warn!("the configuration leaves no room for a close frame");
             self.control.on_loss();
         }
@@ -235,6 +234,16 @@ impl<T: Socket> Engine<T> {
         Poll::Ready(())
     }
 
+    /// Moves on what the socket was given by this poll, after what `drained` says of the rest. What
+    /// does not leave now is moved on by the next poll of either half.
+    pub(super) fn drain_again(&mut self, drained: Poll<()>) {
+        let _ = match drained {
+            Poll::Ready(()) => self.poll_drain_socket(),
+            // the reader may wait for the rest too
+            Poll::Pending => self.poll_drain(Halves::WRITE),
+        };
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         match self.write {
             WriteState::Open => self.unflushed.is_empty() && !self.outbox.is_waiting(),
@@ -245,7 +254,7 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    pub(super) fn poll_drain_socket(&mut self) -> Poll<()> {
+    fn poll_drain_socket(&mut self) -> Poll<()> {
         while let Err(error) = ready!(self.try_poll_drain_socket()) {
             self.on_write_error(error.into());
             if self.is_drained() {
@@ -296,7 +305,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Whether all of `unflushed` fits into the socket's buffer.
-    pub(super) fn has_room_for_control_frames(&self) -> bool {
+    fn has_room_for_control_frames(&self) -> bool {
         self.unflushed.bytes <= self.socket.config().max_write_buffer_size
     }
 
@@ -344,9 +353,10 @@ impl<T: Socket> Engine<T> {
         };
         self.unflushed.add(Whose::CALLER, length);
         self.control.counters.on_message_sent(length);
-        if drained.is_ready() {
-            // what does not leave now is moved on by the next poll of either half
-            let _ = self.poll_drain_socket();
+        // a message that joins others leaves with them, unless the socket called the transport for
+        // it, which then need not know our waker any more
+        if drained.is_ready() || self.unflushed.bytes > self.socket.config().write_buffer_size {
+            self.drain_again(drained);
         }
         self.take_failure()?;
         Poll::Ready(Ok(length))
@@ -465,8 +475,8 @@ impl<T: Socket> Engine<T> {
     /// Why nothing can be written any more. First the close frame of a handle leaves, as whoever is
     /// told may drop the stream.
     pub(super) fn poll_write_error(&mut self, drained: Poll<()>) -> Poll<io::Result<usize>> {
-        let is_peer_there = matches!(self.read, ReadState::Idle | ReadState::Chunk(_));
-        if is_peer_there && self.unflushed.whose.contains(Whose::HANDLE) {
+        let is_peer_heard = matches!(self.read, ReadState::Idle | ReadState::Chunk(_));
+        if is_peer_heard && self.unflushed.whose.contains(Whose::HANDLE) {
             ready!(drained);
         }
         Poll::Ready(Err(self.take_write_error()))
@@ -527,6 +537,9 @@ const MAX_BACKLOG: usize = 128 * 1024;
 
 /// The largest frame header, in bytes: of a masked frame with an eight-byte length.
 const MAX_HEADER: usize = 14;
+
+/// The header of a control frame without its mask, in bytes.
+const CONTROL_HEADER: usize = 2;
 
 /// The masking key in the header of a client's frame, in bytes (RFC 6455, section 5.2).
 const MASK: usize = 4;

@@ -285,6 +285,22 @@ fn what_the_end_of_the_transport_cuts_off_is_told() {
 }
 
 #[test]
+fn a_close_frame_fits_behind_it_whatever_the_limits_are() {
+    let room = WebSocketConfig::default().write_buffer_size(999).max_write_buffer_size(1000);
+    let config = WsConfig::new().writes(Writes::Collect(2000));
+    let config = config.close_frame(4000, &"x".repeat(123)).unwrap();
+    for role in ROLES {
+        let (socket, peer) = socket(role, Some(room));
+        let mut ws = WsStream::with_config(socket, config.clone());
+        now(ws.flush()).unwrap();
+        now(ws.write_all(&[1; 900])).unwrap();
+        now(ws.close()).unwrap();
+        assert_eq!(sizes(&peer), [900]);
+        assert_eq!(peer.sent_closes().len(), 1);
+    }
+}
+
+#[test]
 fn a_close_frame_that_refuses_the_peer_does_not_wait_for_the_transport_to_take_it() {
     let (mut ws, peer) = client();
     let taken = fill(&mut ws, &peer);

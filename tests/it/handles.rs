@@ -593,6 +593,36 @@ mod close {
     }
 
     #[test]
+    fn fits_behind_pings_whatever_the_limits_are() {
+        let room = WebSocketConfig::default().write_buffer_size(309).max_write_buffer_size(310);
+        let reason = "x".repeat(123);
+        for role in ROLES {
+            let (mut ws, peer) = connect(role, Some(room));
+            now(ws.flush()).unwrap();
+            for _ in 0..15 {
+                ws.meta().ping(&[1; 125]).unwrap();
+            }
+            let _ = ws.meta().close(4000, &reason).now_or_never();
+            now(ws.flush()).unwrap();
+            assert_eq!(peer.sent().len(), 16);
+            assert_eq!(peer.sent_closes(), [(Some(4000), reason.clone())]);
+        }
+    }
+
+    #[test]
+    fn without_a_code_is_not_clean_either_if_the_answer_had_no_room() {
+        let room = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(1);
+        for role in ROLES {
+            let (mut ws, peer) = connect(role, Some(room));
+            peer.send(CLOSE, b"");
+            peer.end();
+            read_all(&mut ws).1.unwrap();
+            assert!(peer.sent_closes().is_empty());
+            assert_eq!(now(ws.meta().closed()), closed(1005, "", false));
+        }
+    }
+
+    #[test]
     fn does_not_keep_a_writer_waiting_for_a_peer_that_is_gone() {
         for ends in [true, false] {
             let (mut ws, peer) = client(None);
