@@ -169,6 +169,8 @@ impl Plan {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Limits {
     Default,
+    /// Any number of messages, but only few bytes before it calls the transport.
+    Eager,
     /// A message, or hardly that.
     Tight,
 }
@@ -178,6 +180,7 @@ impl Limits {
         let config = WebSocketConfig::default();
         match self {
             Self::Default => config,
+            Self::Eager => config.write_buffer_size(random.below(100)),
             Self::Tight => config.write_buffer_size(0).max_write_buffer_size(8 + random.below(150)),
         }
     }
@@ -231,7 +234,7 @@ impl Run {
 
     fn can_reading_fail(&self) -> bool {
         // with tight limits, the socket keeps a pong back and tries again when it is read
-        let flushes = self.limits == Limits::Tight;
+        let flushes = self.limits != Limits::Default;
         self.script.ends_with_error || (flushes && self.record().writes_fail)
     }
 
@@ -254,7 +257,7 @@ impl Run {
         self.on_flushed();
         self.check_close_frame(match self.limits {
             Limits::Default => peer_had_ended,
-            Limits::Tight => self.record().peer_has_ended,
+            Limits::Eager | Limits::Tight => self.record().peer_has_ended,
         });
     }
 
@@ -264,7 +267,9 @@ impl Run {
             // if it is lost, the writer is told
             (Ending::Silence, Limits::Default) => !peer_had_ended,
             // it has to wait for room
-            (Ending::Silence | Ending::Text, Limits::Tight) => self.is_healthy() && !peer_had_ended,
+            (Ending::Silence | Ending::Text, Limits::Eager | Limits::Tight) => {
+                self.is_healthy() && !peer_had_ended
+            }
             (Ending::Text | Ending::Violation | Ending::CloseFrame, _) => self.is_healthy(),
         };
         if is_owed {
@@ -715,6 +720,11 @@ proptest! {
     #[test]
     fn everything_ends_well_with_the_default_config(seed: u64) {
         Simulation::new(seed, Limits::Default).run();
+    }
+
+    #[test]
+    fn everything_ends_well_with_a_small_write_buffer(seed: u64) {
+        Simulation::new(seed, Limits::Eager).run();
     }
 
     #[test]
