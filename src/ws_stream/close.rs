@@ -53,5 +53,8 @@ pub(super) fn close_frame(code: u16, reason: &str) -> Result<CloseFrame, WsErr> 
 /// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: usize = 125;
 
+/// The largest header of a control frame, in bytes: with a mask (RFC 6455, section 5.2).
+pub(super) const MAX_CONTROL_HEADER: usize = 6;
+
 /// The longest close reason, in bytes: the code takes two.
 const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - size_of::<u16>();

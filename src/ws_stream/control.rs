@@ -45,8 +45,6 @@ struct Shared {
     close: Option<CloseFrame>,
     /// Observers that the stream has not taken yet.
     observers: Vec<Pharos<WsEvent>>,
-    /// The last event was made.
-    is_told: bool,
     /// The close frame that came from the peer.
     peer: Option<CloseFrame>,
     /// Everything has left, and with it our close frame.
@@ -102,7 +100,7 @@ impl Control {
 
     pub(super) fn add_observer(&self, observer: Pharos<WsEvent>) -> Result<(), WsErr> {
         let mut shared = self.shared();
-        if shared.is_told {
+        if shared.end.is_some() {
             return Err(WsErr::Closed);
         }
         shared.observers.push(observer);
@@ -200,7 +198,6 @@ impl Shared {
             let is_complete = self.is_answered && !self.is_unclean;
             self.end = Some(CloseEvent::new(self.peer.take(), is_complete));
         }
-        self.is_told = true;
         self.pings.clear();
         (std::mem::take(&mut self.observers), std::mem::take(&mut self.waiters))
     }

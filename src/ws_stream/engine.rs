@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    config::WsConfig,
+    config::{Writes, WsConfig},
     control::Owner,
     notifier::Notifier,
     outbox::Outbox,
@@ -41,6 +41,12 @@ pub(super) struct Engine<T> {
 impl<T: Socket> Engine<T> {
     pub(super) fn new(socket: T, config: WsConfig) -> Self {
         let control = Owner::default();
+        let message_limit = match config.writes {
+            // unless the socket turns out to mask what it sends
+            Writes::AtOnce => message_limit(socket.config(), &config, false),
+            // what is accepted has to fit, masked or not
+            Writes::Collect(size) => size.min(message_limit(socket.config(), &config, true)),
+        };
         // whoever had the socket before may have left something in it
         let mut unflushed = Unflushed::default();
         unflushed.add_unknown();
@@ -49,8 +55,7 @@ impl<T: Socket> Engine<T> {
             write: WriteState::Open,
             outbox: Outbox::default(),
             unflushed,
-            // unless the socket turns out to mask what it sends
-            message_limit: message_limit(socket.config(), &config, false),
+            message_limit,
             config,
             unclean: None,
             notifier: Notifier::default(),

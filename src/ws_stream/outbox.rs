@@ -69,26 +69,17 @@ pub(super) enum Next {
 
 impl<T: Socket> Engine<T> {
     /// Adds what fits of `bufs` to what was collected.
-    pub(super) fn poll_collect(
-        &mut self,
-        bufs: &[IoSlice<'_>],
-        size: usize,
-    ) -> Poll<io::Result<usize>> {
-        // it must fit into any socket: once it is accepted, the message can't be made smaller
-        let size = size.min(self.masked_limit());
-        if self.outbox.buffer.len() >= size {
-            self.release_collected();
-        }
+    pub(super) fn poll_collect(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let drained = self.poll_drain(Halves::WRITE);
         let WriteState::Open = self.write else {
             return self.poll_write_error(drained);
         };
-        if size == 0 {
+        if self.message_limit == 0 {
             return Poll::Ready(Err(into_io(WsErr::NoRoomForData)));
         }
-        let room = size.saturating_sub(self.outbox.buffer.len());
+        let room = self.message_limit - self.outbox.buffer.len();
         if room == 0 {
-            return Poll::Pending;
+            return Poll::Pending; // a full message is due, and waits for the socket
         }
         let length = self.gather(bufs, room);
         if length == room {

@@ -30,6 +30,7 @@ use tungstenite::{
 };
 
 use super::{
+    close::MAX_CONTROL_HEADER,
     config::{TextMessages, UncleanEnd},
     engine::{Engine, io_event},
     socket::Socket,
@@ -335,7 +336,8 @@ impl<T: Socket> Engine<T> {
         match message {
             Some(Ok(Message::Close(frame))) => self.on_close(frame),
             Some(Ok(message)) => {
-                *left = left.saturating_sub(message.len() + FRAME_HEADER);
+                // an empty one counts too
+                *left = left.saturating_sub(message.len() + MAX_CONTROL_HEADER);
                 if *left == 0 {
                     self.on_ended(None);
                 } else if let Message::Ping(data) = message {
@@ -467,9 +469,6 @@ const MAX_UNFLUSHED_PONGS: usize = 64 * 1024;
 /// How much is discarded behind an offending message, in bytes: one frame of the largest size that
 /// tungstenite accepts by default, which the peer may have been sending at that moment.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
-
-/// The largest header of a control frame, in bytes; what an empty message counts.
-const FRAME_HEADER: usize = 6;
 
 /// How many bytes are discarded in one read.
 const LINGER_BUFFER: usize = 16 * 1024;

@@ -29,7 +29,7 @@ use tungstenite::{
 };
 
 use super::{
-    close::MAX_CONTROL_PAYLOAD,
+    close::{MAX_CONTROL_HEADER, MAX_CONTROL_PAYLOAD},
     config::{Writes, WsConfig},
     engine::{Engine, io_event},
     read::ReadState,
@@ -122,7 +122,7 @@ impl<T: Socket> Engine<T> {
         }
         self.poll_as_writer(cx, |engine| match engine.config.writes {
             Writes::AtOnce => engine.poll_send_message(bufs),
-            Writes::Collect(size) => engine.poll_collect(bufs, size),
+            Writes::Collect(_) => engine.poll_collect(bufs),
         })
     }
 
@@ -166,8 +166,9 @@ impl<T: Socket> Engine<T> {
         let payload = frame.map_or(0, |frame| size_of::<u16>() + frame.reason.len());
         let is_answer_needed = matches!(self.write, WriteState::Open | WriteState::SendClose(_));
         // masked or not is not known
-        let length = CONTROL_HEADER + MASK + payload;
-        if is_answer_needed && length > self.socket.config().max_write_buffer_size {
+        if is_answer_needed
+            && MAX_CONTROL_HEADER + payload > self.socket.config().max_write_buffer_size
+        {
             tracing::warn!("the configuration leaves no room for a close frame");
             self.control.on_loss();
         }
@@ -398,7 +399,7 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    pub(super) fn masked_limit(&self) -> usize {
+    fn masked_limit(&self) -> usize {
         message_limit(self.socket.config(), &self.config, true)
     }
 
@@ -537,9 +538,6 @@ const MAX_BACKLOG: usize = 128 * 1024;
 
 /// The largest frame header, in bytes: of a masked frame with an eight-byte length.
 const MAX_HEADER: usize = 14;
-
-/// The header of a control frame without its mask, in bytes.
-const CONTROL_HEADER: usize = 2;
 
 /// The masking key in the header of a client's frame, in bytes (RFC 6455, section 5.2).
 const MASK: usize = 4;
