@@ -9,7 +9,7 @@ use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
 
 use crate::support::{
     BINARY, CLOSE, PING, PONG, Peer, ROLES, Step, Task, Wire, connect_with, now, observe, pattern,
-    read_all, socket, told,
+    read_all, settle, socket, told,
 };
 
 const SIZE: usize = 1000;
@@ -144,9 +144,7 @@ fn a_reader_that_sleeps_in_another_task_is_woken_once_and_sends_it() {
         let _ = reading.read(&mut [0; 8]).await;
     });
     for round in 1..10 {
-        while reader.is_woken() {
-            reader.poll_if_woken();
-        }
+        settle(&mut [&mut reader]);
         assert_eq!(peer.sent().len(), round - 1);
         let before = reader.wakes();
         for _ in 0..100 {

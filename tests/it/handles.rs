@@ -23,7 +23,7 @@ use ws_stream_tungstenite::{
 
 use crate::support::{
     BINARY, CLOSE, PING, PONG, Peer, ROLES, Sent, TEXT, Task, Wire, client, connect, fill, now,
-    read_all, server, socket, told,
+    read_all, server, settle, socket, told,
 };
 
 fn ping(payload: &[u8]) -> Sent {
@@ -58,14 +58,6 @@ fn closer(meta: &WsMeta, code: u16, reason: &'static str) -> (Task, oneshot::Rec
     });
     task.poll_if_woken();
     (task, receiver)
-}
-
-fn settle(tasks: &mut [&mut Task]) {
-    while tasks.iter().any(|task| task.is_woken()) {
-        for task in &mut *tasks {
-            task.poll_if_woken();
-        }
-    }
 }
 
 #[test]
@@ -113,9 +105,7 @@ mod ping {
         for _ in 0..10 {
             meta.ping(b"?").unwrap();
         }
-        while reader.is_woken() {
-            reader.poll_if_woken();
-        }
+        settle(&mut [&mut reader]);
         assert_eq!(reader.wakes(), before + 1);
         assert_eq!(peer.sent().len(), 10);
     }

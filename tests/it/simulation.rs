@@ -1,5 +1,5 @@
-//! A reader, a writer, an observer and a handle of one stream, while its transport and its peer do at random
-//! what they may do: nobody sleeps for ever, and what is read, told and sent is right.
+//! A reader, a writer, an observer and a handle of one stream, while its transport and its peer do
+//! at random what they may do: nobody sleeps for ever, and what is read, told and sent is right.
 
 use std::{
     io::{self, ErrorKind},
@@ -518,13 +518,13 @@ impl World {
     /// Does something that can happen at any time.
     fn change(&mut self) {
         match self.random.below(22) {
-            20..=21 => self.let_handle_go_on(),
             0..=4 => self.go_on(),
             5..=6 => self.let_writer_go_on(),
             7..=11 => self.run.peer.allow(self.random.below(80)),
             12..=14 => self.run.peer.block_flush(self.random.one_in(2)),
             15 => self.run.peer.block_close(self.random.one_in(2)),
             16..=18 => self.run.peer.hold_wakes(self.random.one_in(2)),
+            19..=20 => self.let_handle_go_on(),
             _ => self.break_down(),
         }
     }

@@ -68,6 +68,7 @@ struct State {
     write_error: Option<io::ErrorKind>,
     closed: bool,
     holds_wakes: bool,
+    opens_late: bool,
     calls: Calls,
 }
 
@@ -246,6 +247,12 @@ impl Peer {
         }
     }
 
+    /// Lets the transport take everything as soon as it has said once more that it has no room. The
+    /// wake-up for that is held back.
+    pub fn unblock_late(&self) {
+        self.state().opens_late = true;
+    }
+
     /// Makes room for what will be sent, so that recording it allocates nothing.
     pub fn reserve(&self, additional: usize) {
         self.state().sent.reserve(additional);
@@ -398,6 +405,11 @@ impl futures::AsyncWrite for Wire {
         let length = buf.len().min(state.room);
         if length == 0 {
             state.writer.park(cx);
+            if std::mem::take(&mut state.opens_late) {
+                state.holds_wakes = true;
+                state.room = usize::MAX;
+                state.wake_writer();
+            }
             return Poll::Pending;
         }
         state.room -= length;
@@ -510,6 +522,15 @@ impl Task {
 
     pub fn wakes(&self) -> usize {
         self.wakes.get()
+    }
+}
+
+/// Polls tasks until none of them is woken.
+pub fn settle(tasks: &mut [&mut Task]) {
+    while tasks.iter().any(|task| task.is_woken()) {
+        for task in &mut *tasks {
+            task.poll_if_woken();
+        }
     }
 }
 

@@ -3,21 +3,17 @@
 use std::{
     io::ErrorKind,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, Waker},
 };
 
-use async_tungstenite::WebSocketStream;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, executor::ThreadPool};
 use futures_test::task::{AwokenCount, new_count_waker};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, async_tungstenite, tungstenite};
+use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
 
 use crate::support::{
-    self, PING, Peer, ROLES, Step, TEXT, Wire, connect, fill, now, observe, run, socket, told,
+    self, PING, Peer, ROLES, Step, TEXT, Wire, connect, connect_with, fill, now, observe, run,
+    settle, told,
 };
 
 /// A task that polls one half of the stream.
@@ -229,61 +225,6 @@ fn halves_of_one_stream_work_in_one_task() {
     assert_eq!(peer.sent_data(), b"answer");
 }
 
-/// Becomes writable right after it said `Pending` once; the wake-up for that is late.
-struct Late {
-    wire: Wire,
-    peer: Peer,
-    is_armed: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Late {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Late {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.wire).poll_write(cx, buf);
-        if written.is_pending() && self.is_armed.swap(false, Ordering::Relaxed) {
-            self.peer.hold_wakes(true);
-            self.peer.unblock();
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.wire).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.wire).poll_close(cx)
-    }
-}
-
-fn late(
-    role: Role,
-    limits: WebSocketConfig,
-    config: WsConfig,
-) -> (WsStream<Late>, Peer, Arc<AtomicBool>) {
-    let (socket, peer) = socket(role, None);
-    let is_armed = Arc::new(AtomicBool::new(false));
-    let wire = socket.into_inner();
-    let transport = Late { wire, peer: peer.clone(), is_armed: Arc::clone(&is_armed) };
-    let socket = now(WebSocketStream::from_raw_socket(transport, role, Some(limits)));
-    let mut ws = WsStream::with_config(socket, config);
-    now(ws.flush()).unwrap();
-    (ws, peer, is_armed)
-}
-
 /// Limits with which the socket calls the transport for what is more than `size` bytes.
 fn write_buffer(size: usize) -> WebSocketConfig {
     WebSocketConfig::default().write_buffer_size(size).max_write_buffer_size(1_000_000)
@@ -296,12 +237,6 @@ fn reader(mut half: impl AsyncRead + Unpin + Send + 'static) -> support::Task {
     })
 }
 
-fn settle(task: &mut support::Task) {
-    while task.is_woken() {
-        task.poll_if_woken();
-    }
-}
-
 #[test]
 fn a_message_that_joins_others_does_not_make_the_transport_forget_who_waits() {
     let (mut ws, peer) = support::client(Some(write_buffer(0)));
@@ -311,47 +246,48 @@ fn a_message_that_joins_others_does_not_make_the_transport_forget_who_waits() {
     let (reading, mut writing) = ws.split();
     let mut reader = reader(reading);
     for message in [b"first ", b"second"] {
-        settle(&mut reader);
+        settle(&mut [&mut reader]);
         now(writing.write(message)).unwrap();
     }
-    settle(&mut reader);
+    settle(&mut [&mut reader]);
     peer.block_flush(false);
-    settle(&mut reader);
+    settle(&mut [&mut reader]);
     assert_eq!(peer.sent_data(), b"first second");
 }
 
 #[test]
 fn a_message_that_joins_others_is_not_left_behind_by_a_wake_up_that_is_late() {
-    let (ws, peer, is_armed) = late(Role::Client, write_buffer(50), WsConfig::new());
+    let (mut ws, peer) = support::client(Some(write_buffer(50)));
+    now(ws.flush()).unwrap();
     peer.block();
     let (reading, mut writing) = ws.split();
     let mut reader = reader(reading);
-    settle(&mut reader);
+    settle(&mut [&mut reader]);
     now(writing.write(&[1; 100])).unwrap();
-    settle(&mut reader);
-    is_armed.store(true, Ordering::Relaxed);
+    settle(&mut [&mut reader]);
+    peer.unblock_late();
     now(writing.write(&[2; 10])).unwrap();
     peer.hold_wakes(false);
-    settle(&mut reader);
+    settle(&mut [&mut reader]);
     assert_eq!(peer.sent_data().len(), 110);
 }
 
 #[test]
 fn a_reader_that_waits_for_pongs_to_leave_is_woken_although_the_wake_up_is_late() {
     for when in [Writes::AtOnce, Writes::Collect(8)] {
-        let config = WsConfig::new().writes(when);
-        let (ws, peer, is_armed) = late(Role::Server, write_buffer(128 * 1024), config);
+        let (mut ws, peer) = connect_with(Role::Server, WsConfig::new().writes(when));
+        now(ws.flush()).unwrap();
         peer.block();
         let (reading, mut writing) = ws.split();
         let mut reader = reader(reading);
         peer.raw(peer.frame(PING, &[1; 125]).repeat(600));
         peer.binary(b"data");
-        settle(&mut reader);
+        settle(&mut [&mut reader]);
         assert!(!reader.is_done());
-        is_armed.store(true, Ordering::Relaxed);
+        peer.unblock_late();
         now(writing.write(b"01234567")).unwrap();
         peer.hold_wakes(false);
-        settle(&mut reader);
+        settle(&mut [&mut reader]);
         assert_eq!(peer.sent_data(), b"01234567");
         assert!(reader.is_done(), "{when:?}");
     }
