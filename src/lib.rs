@@ -14,7 +14,7 @@ pub use crate::{
     event::WsEvent,
     ws_stream::{
         CloseEvent, TextMessages, UncleanEnd, Writes, WsConfig, WsCounters, WsMeta, WsState,
-        WsStream,
+        WsStream, byte_stream_config,
     },
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    config::{Writes, WsConfig},
+    config::{Choices, Writes},
     control::Owner,
     notifier::Notifier,
     outbox::Outbox,
@@ -24,7 +24,7 @@ pub(super) struct Engine<T> {
     pub(super) write: WriteState,
     pub(super) outbox: Outbox,
     pub(super) unflushed: Unflushed,
-    pub(super) config: WsConfig,
+    pub(super) choices: Choices,
     /// The largest message that is sent, in bytes.
     pub(super) message_limit: usize,
     /// Why the end of the stream is an error, if it will be one.
@@ -39,13 +39,13 @@ pub(super) struct Engine<T> {
 }
 
 impl<T: Socket> Engine<T> {
-    pub(super) fn new(socket: T, config: WsConfig) -> Self {
+    pub(super) fn new(socket: T, choices: Choices) -> Self {
         let control = Owner::default();
-        let message_limit = match config.writes {
+        let message_limit = match choices.writes {
             // unless the socket turns out to mask what it sends
-            Writes::AtOnce => message_limit(socket.config(), &config, false),
+            Writes::AtOnce => message_limit(socket.config(), &choices, false),
             // what is accepted has to fit, masked or not
-            Writes::Collect(size) => size.min(message_limit(socket.config(), &config, true)),
+            Writes::Collect(size) => size.min(message_limit(socket.config(), &choices, true)),
         };
         // whoever had the socket before may have left something in it
         let mut unflushed = Unflushed::default();
@@ -56,7 +56,7 @@ impl<T: Socket> Engine<T> {
             outbox: Outbox::default(),
             unflushed,
             message_limit,
-            config,
+            choices,
             unclean: None,
             notifier: Notifier::default(),
             both: Waker::from(Arc::clone(&control)),

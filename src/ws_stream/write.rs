@@ -30,7 +30,7 @@ use tungstenite::{
 
 use super::{
     close::{MAX_CONTROL_HEADER, MAX_CONTROL_PAYLOAD},
-    config::{Writes, WsConfig},
+    config::{Choices, Writes},
     engine::{Engine, io_event},
     read::ReadState,
     socket::Socket,
@@ -120,7 +120,7 @@ impl<T: Socket> Engine<T> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.poll_as_writer(cx, |engine| match engine.config.writes {
+        self.poll_as_writer(cx, |engine| match engine.choices.writes {
             Writes::AtOnce => engine.poll_send_message(bufs),
             Writes::Collect(_) => engine.poll_collect(bufs),
         })
@@ -139,7 +139,7 @@ impl<T: Socket> Engine<T> {
         self.poll_as_writer(cx, |engine| {
             if let WriteState::Open = engine.write {
                 tracing::debug!("closing the websocket");
-                engine.begin_close(engine.config.close_frame.clone(), Whose::CALLER);
+                engine.begin_close(engine.choices.close_frame.clone(), Whose::CALLER);
             }
             engine.poll_all_sent()
         })
@@ -400,7 +400,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn masked_limit(&self) -> usize {
-        message_limit(self.socket.config(), &self.config, true)
+        message_limit(self.socket.config(), &self.choices, true)
     }
 
     /// Copies up to `room` bytes into the buffer; returns how many.
@@ -503,8 +503,8 @@ fn total_length(bufs: &[IoSlice<'_>]) -> usize {
 }
 
 /// The payload of the largest message that may be sent, in bytes.
-pub(super) fn message_limit(config: &WebSocketConfig, stream: &WsConfig, masked: bool) -> usize {
-    stream
+pub(super) fn message_limit(config: &WebSocketConfig, choices: &Choices, masked: bool) -> usize {
+    choices
         .max_message
         .min(config.max_message_size.unwrap_or(usize::MAX))
         .min(config.max_frame_size.unwrap_or(usize::MAX))
