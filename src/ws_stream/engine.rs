@@ -36,6 +36,8 @@ pub(super) struct Engine<T> {
     pub(super) both: Waker,
     /// The last poll for reading was `Pending`.
     pub(super) reader_sleeps: bool,
+    /// The writer's task may be woken.
+    pub(super) is_writer_parked: bool,
 }
 
 impl<T: Socket> Engine<T> {
@@ -62,6 +64,7 @@ impl<T: Socket> Engine<T> {
             both: Waker::from(Arc::clone(&control)),
             control,
             reader_sleeps: false,
+            is_writer_parked: false,
             socket,
         }
     }
@@ -82,6 +85,13 @@ impl<T: Socket> Engine<T> {
         if let Some(frame) = close {
             tracing::debug!(code = %frame.code, "a handle closes the websocket");
             self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
+        }
+    }
+
+    /// Has a task that was parked after it took note of the requests look at them again.
+    pub(super) fn wake_if_asked(&self, cx: &Context<'_>) {
+        if self.control.is_asked() {
+            cx.waker().wake_by_ref();
         }
     }
 

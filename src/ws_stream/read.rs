@@ -67,9 +67,7 @@ impl<T: Socket> Engine<T> {
         if self.reader_sleeps {
             // the writer or a handle may leave something behind for the reader to move on
             self.control.tasks.park_reader(cx.waker());
-            if self.control.is_asked() {
-                cx.waker().wake_by_ref();
-            }
+            self.wake_if_asked(cx);
         }
         ready!(filled)?;
         Poll::Ready(Ok(match &self.read {
