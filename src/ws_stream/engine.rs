@@ -6,8 +6,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tungstenite::protocol::CloseFrame;
+
 use super::{
-    config::{Choices, Writes},
+    config::{Choices, TextMessages, UncleanEnd, Writes},
     control::Owner,
     notifier::Notifier,
     outbox::Outbox,
@@ -24,7 +26,11 @@ pub(super) struct Engine<T> {
     pub(super) write: WriteState,
     pub(super) outbox: Outbox,
     pub(super) unflushed: Unflushed,
-    pub(super) choices: Choices,
+    pub(super) text_messages: TextMessages,
+    pub(super) unclean_end: UncleanEnd,
+    pub(super) close_frame: Option<Box<CloseFrame>>,
+    /// Small writes become one message.
+    pub(super) collects: bool,
     /// The largest message that is sent, in bytes.
     pub(super) message_limit: usize,
     /// Why the end of the stream is an error, if it will be one.
@@ -43,12 +49,13 @@ pub(super) struct Engine<T> {
 impl<T: Socket> Engine<T> {
     pub(super) fn new(socket: T, choices: Choices) -> Self {
         let control = Owner::default();
-        let message_limit = match choices.writes {
-            // unless the socket turns out to mask what it sends
-            Writes::AtOnce => message_limit(socket.config(), &choices, false),
-            // what is accepted has to fit, masked or not
-            Writes::Collect(size) => size.min(message_limit(socket.config(), &choices, true)),
+        let Choices { text_messages, unclean_end, writes, max_message, close_frame } = choices;
+        let (collects, max_message) = match writes {
+            Writes::AtOnce => (false, max_message),
+            Writes::Collect(size) => (true, max_message.min(size)),
         };
+        // what is collected has to fit, masked or not; else the socket tells whether it masks
+        let message_limit = max_message.min(message_limit(socket.config(), collects));
         // whoever had the socket before may have left something in it
         let mut unflushed = Unflushed::default();
         unflushed.add_unknown();
@@ -58,7 +65,10 @@ impl<T: Socket> Engine<T> {
             outbox: Outbox::default(),
             unflushed,
             message_limit,
-            choices,
+            text_messages,
+            unclean_end,
+            close_frame,
+            collects,
             unclean: None,
             notifier: Notifier::default(),
             both: Waker::from(Arc::clone(&control)),

@@ -255,7 +255,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn on_text(&mut self, text: Utf8Bytes) {
-        match self.choices.text_messages {
+        match self.text_messages {
             TextMessages::PassBytes => self.on_data(text.into()),
             TextMessages::Refuse => self.on_refused_text(),
         }
@@ -287,7 +287,7 @@ impl<T: Socket> Engine<T> {
     /// Tells what broke the stream off: the observers, and perhaps the reader when it gets there.
     fn on_unclean(&mut self, error: WsErr) {
         let error = Arc::new(error);
-        if let UncleanEnd::Error = self.choices.unclean_end {
+        if let UncleanEnd::Error = self.unclean_end {
             self.unclean = Some(Arc::clone(&error));
         }
         self.push_event(|| WsEvent::Error(error));

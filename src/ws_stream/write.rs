@@ -30,7 +30,6 @@ use tungstenite::{
 
 use super::{
     close::{MAX_CONTROL_HEADER, MAX_CONTROL_PAYLOAD},
-    config::{Choices, Writes},
     engine::{Engine, io_event},
     read::ReadState,
     socket::Socket,
@@ -120,9 +119,12 @@ impl<T: Socket> Engine<T> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.poll_as_writer(cx, |engine, cx| match engine.choices.writes {
-            Writes::AtOnce => engine.poll_send_message(cx, bufs),
-            Writes::Collect(_) => engine.poll_collect(cx, bufs),
+        self.poll_as_writer(cx, |engine, cx| {
+            if engine.collects {
+                engine.poll_collect(cx, bufs)
+            } else {
+                engine.poll_send_message(cx, bufs)
+            }
         })
     }
 
@@ -139,7 +141,7 @@ impl<T: Socket> Engine<T> {
         self.poll_as_writer(cx, |engine, cx| {
             if let WriteState::Open = engine.write {
                 tracing::debug!("closing the websocket");
-                engine.begin_close(engine.choices.close_frame.clone(), Whose::CALLER);
+                engine.begin_close(engine.close_frame.clone(), Whose::CALLER);
             }
             engine.poll_all_sent(cx)
         })
@@ -421,7 +423,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn masked_limit(&self) -> usize {
-        message_limit(self.socket.config(), &self.choices, true)
+        self.message_limit.min(message_limit(self.socket.config(), true))
     }
 
     /// Copies up to `room` bytes into the buffer; returns how many.
@@ -523,13 +525,11 @@ fn total_length(bufs: &[IoSlice<'_>]) -> usize {
     bufs.iter().fold(0, |sum, buf| sum.saturating_add(buf.len()))
 }
 
-/// The payload of the largest message that may be sent, in bytes.
-pub(super) fn message_limit(config: &WebSocketConfig, choices: &Choices, masked: bool) -> usize {
-    choices
-        .max_message
+/// The payload of the largest message that the websocket takes, in bytes.
+pub(super) fn message_limit(config: &WebSocketConfig, masked: bool) -> usize {
+    max_payload(config.max_write_buffer_size, masked)
         .min(config.max_message_size.unwrap_or(usize::MAX))
         .min(config.max_frame_size.unwrap_or(usize::MAX))
-        .min(max_payload(config.max_write_buffer_size, masked))
 }
 
 /// The largest payload that fits into `room` bytes together with its frame header.

@@ -1,6 +1,6 @@
 //! Streams made of transports: with and without a handshake, on every runtime's transport.
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{
     TextMessages, Writes, WsConfig, WsStream, byte_stream_config, tungstenite,
@@ -85,30 +85,11 @@ fn a_config_that_tungstenite_does_not_accept_panics() {
     drop(open(Role::Client, Some(WsConfig::new().websocket(config))));
 }
 
-/// Sends a question and an answer, and closes.
-async fn converse<C, S>(mut client: WsStream<C>, mut server: WsStream<S>)
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut buf = [0; 8];
-    client.write_all(b"question").await.unwrap();
-    server.read_exact(&mut buf).await.unwrap();
-    assert_eq!(&buf, b"question");
-    server.write_all(b"answer").await.unwrap();
-    server.close().await.unwrap();
-    let mut answer = Vec::new();
-    let read = server.read_to_end(&mut answer);
-    let mut rest = Vec::new();
-    let (ours, theirs) = futures::join!(client.read_to_end(&mut rest), read);
-    ours.unwrap();
-    theirs.unwrap();
-    assert_eq!(rest, b"answer");
-}
-
 #[cfg(feature = "handshake")]
+#[expect(clippy::result_large_err, reason = "tungstenite says what a callback returns")]
 mod handshake {
     use async_tungstenite::tokio::TokioAdapter;
+    use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio_util::compat::TokioAsyncReadCompatExt;
     use tungstenite::{
         Error,
@@ -117,9 +98,30 @@ mod handshake {
     };
     use ws_stream_tungstenite::{WsConfig, WsStream, byte_stream_config};
 
-    use super::{converse, sizes, tungstenite};
+    use super::{sizes, tungstenite};
 
     const URL: &str = "ws://localhost/path";
+
+    /// Sends a question and an answer, and closes.
+    async fn converse<C, S>(mut client: WsStream<C>, mut server: WsStream<S>)
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut buf = [0; 8];
+        client.write_all(b"question").await.unwrap();
+        server.read_exact(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"question");
+        server.write_all(b"answer").await.unwrap();
+        server.close().await.unwrap();
+        let mut answer = Vec::new();
+        let read = server.read_to_end(&mut answer);
+        let mut rest = Vec::new();
+        let (ours, theirs) = futures::join!(client.read_to_end(&mut rest), read);
+        ours.unwrap();
+        theirs.unwrap();
+        assert_eq!(rest, b"answer");
+    }
 
     #[tokio::test]
     async fn over_tokio() {
