@@ -209,7 +209,7 @@ impl Wake for Control {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.tasks.wake_halves(Halves::all());
+        self.tasks.call();
     }
 }
 

@@ -98,13 +98,6 @@ impl<T: Socket> Engine<T> {
         }
     }
 
-    /// Has a task that was parked after it took note of the requests look at them again.
-    pub(super) fn wake_if_asked(&self, cx: &Context<'_>) {
-        if self.control.is_asked() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
     /// Delivers the events that wait for room at an observer. Room wakes both halves.
     pub(super) fn poll_events(&mut self) -> Poll<()> {
         if self.notifier.is_idle() {

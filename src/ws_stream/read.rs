@@ -67,7 +67,9 @@ impl<T: Socket> Engine<T> {
         if self.reader_sleeps {
             // the writer or a handle may leave something behind for the reader to move on
             self.control.tasks.park_reader(cx.waker());
-            self.wake_if_asked(cx);
+            if self.control.is_asked() {
+                cx.waker().wake_by_ref();
+            }
         }
         ready!(filled)?;
         Poll::Ready(Ok(match &self.read {

@@ -4,7 +4,10 @@
 //! (the socket's `Sink`, the queue of events, the end of the close handshake) is polled with a waker
 //! which wakes both halves. So it does not matter which of the two polled it last.
 
-use std::task::Waker;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::Waker,
+};
 
 use bitflags::bitflags;
 use futures_util::task::AtomicWaker;
@@ -22,6 +25,8 @@ bitflags! {
 pub(super) struct Tasks {
     reader: AtomicWaker,
     writer: AtomicWaker,
+    /// What both halves drive has called since it was polled.
+    is_called: AtomicBool,
 }
 
 impl Tasks {
@@ -30,7 +35,8 @@ impl Tasks {
         self.reader.register(waker);
     }
 
-    /// Remembers the writer's task. Comes before the poll whose `Pending` it is for.
+    /// Remembers the writer's task. Comes after the poll whose `Pending` it is for: `is_called` tells
+    /// whether the wake-up came in between.
     pub(super) fn park_writer(&self, waker: &Waker) {
         self.writer.register(waker);
     }
@@ -48,6 +54,25 @@ impl Tasks {
         if halves.contains(Halves::WRITE) {
             self.writer.wake();
         }
+    }
+
+    /// Wakes both halves, on behalf of what they both drive.
+    pub(super) fn call(&self) {
+        // before the tasks are: whoever is parked too late for the wake-up sees it
+        self.is_called.store(true, Ordering::Release);
+        self.wake_halves(Halves::all());
+    }
+
+    /// Whether something has called since it was polled.
+    #[inline]
+    pub(super) fn is_called(&self) -> bool {
+        self.is_called.load(Ordering::Acquire)
+    }
+
+    /// The same, and forgets it. Comes before the poll.
+    #[inline]
+    pub(super) fn take_call(&self) -> bool {
+        self.is_called() && self.is_called.swap(false, Ordering::AcqRel)
     }
 
     /// Forgets both tasks.

@@ -58,7 +58,7 @@ pub(super) enum WriteState {
 
 bitflags! {
     /// Whose bytes are unflushed.
-    #[derive(Debug, Default, Clone, Copy)]
+    #[derive(Debug, Default, Clone, Copy, PartialEq)]
     pub(super) struct Whose: u8 {
         /// What the caller wrote, and the close frame of its `poll_close`.
         const CALLER = 1 << 0;
@@ -77,6 +77,8 @@ pub(super) struct Unflushed {
     bytes: usize,
     /// How many of them may be pongs.
     pongs: usize,
+    /// The transport did not take them, and will call when it may.
+    is_stuck: bool,
 }
 
 impl Unflushed {
@@ -119,36 +121,32 @@ impl<T: Socket> Engine<T> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.poll_as_writer(cx, |engine, cx| {
-            if engine.collects {
-                engine.poll_collect(cx, bufs)
-            } else {
-                engine.poll_send_message(cx, bufs)
-            }
+        self.poll_as_writer(cx, |engine| {
+            if engine.collects { engine.poll_collect(bufs) } else { engine.poll_send_message(bufs) }
         })
     }
 
     /// Resolves when the transport has everything that was written.
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_as_writer(cx, |engine, cx| {
+        self.poll_as_writer(cx, |engine| {
             engine.release_collected();
-            engine.poll_all_sent(cx)
+            engine.poll_all_sent()
         })
     }
 
     /// Resolves when the transport has everything that was written, and a close frame.
     pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_as_writer(cx, |engine, cx| {
+        self.poll_as_writer(cx, |engine| {
             if let WriteState::Open = engine.write {
                 tracing::debug!("closing the websocket");
                 engine.begin_close(engine.close_frame.clone(), Whose::CALLER);
             }
-            engine.poll_all_sent(cx)
+            engine.poll_all_sent()
         })
     }
 
-    fn poll_all_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain_as_writer(cx));
+    fn poll_all_sent(&mut self) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(Halves::WRITE));
         Poll::Ready(self.take_failure())
     }
 
@@ -258,6 +256,9 @@ impl<T: Socket> Engine<T> {
     }
 
     fn poll_drain_socket(&mut self) -> Poll<()> {
+        if self.control.tasks.take_call() {
+            self.unflushed.is_stuck = false;
+        }
         while let Err(error) = ready!(self.try_poll_drain_socket()) {
             self.on_write_error(error.into());
             if self.is_drained() {
@@ -297,7 +298,27 @@ impl<T: Socket> Engine<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Flushes the socket, unless that is known to be in vain.
     fn poll_flush_socket(&mut self) -> Poll<Result<(), Error>> {
+        if self.is_stuck() {
+            return Poll::Pending;
+        }
+        let flushed = self.poll_flush_all_of_socket();
+        self.unflushed.is_stuck = flushed.is_pending();
+        flushed
+    }
+
+    /// Whether nothing can leave before the transport calls. If somebody else polls it meanwhile, that
+    /// call may never come: the socket does so when it is read and owes an answer, when it is given a
+    /// close frame, or more than its threshold.
+    fn is_stuck(&self) -> bool {
+        self.unflushed.is_stuck
+            && self.unflushed.whose == Whose::CALLER
+            && self.unflushed.bytes <= self.socket.config().write_buffer_size
+            && matches!(self.write, WriteState::Open)
+    }
+
+    fn poll_flush_all_of_socket(&mut self) -> Poll<Result<(), Error>> {
         let cx = &mut Context::from_waker(&self.both);
         ready!(self.socket.poll_flush_unpin(cx))?;
         if self.has_room_for_control_frames() {
@@ -317,50 +338,35 @@ impl<T: Socket> Engine<T> {
     fn poll_as_writer<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<R>,
+        poll: impl FnOnce(&mut Self) -> Poll<R>,
     ) -> Poll<R> {
         self.see_requests();
-        let result = poll(self, cx);
+        let result = poll(self);
         if self.is_finishing() && self.poll_finish().is_ready() {
             self.control.tasks.wake_halves(Halves::READ);
         }
         // never waited for: observers do not hold up writing
         let _ = self.poll_events();
-        if result.is_pending() {
-            self.wake_if_asked(cx);
-        } else if self.is_writer_parked && self.is_drained() {
-            self.is_writer_parked = false;
+        if result.is_pending() || !self.is_drained() {
+            self.is_writer_parked = true;
+            self.control.tasks.park_writer(cx.waker());
+            if self.control.is_asked() || self.control.tasks.is_called() {
+                cx.waker().wake_by_ref();
+            }
+        } else if std::mem::take(&mut self.is_writer_parked) {
             self.control.tasks.unpark_writer();
         }
         result
     }
 
-    pub(super) fn poll_drain_as_writer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_drained() {
-            self.park_writer(cx);
-        }
-        self.poll_drain(Halves::WRITE)
-    }
-
-    /// Comes before the poll that may be `Pending`.
-    pub(super) fn park_writer(&mut self, cx: &mut Context<'_>) {
-        self.is_writer_parked = true;
-        self.control.tasks.park_writer(cx.waker());
-    }
-
-    fn poll_send_message(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let drained = self.poll_drain_as_writer(cx);
+    fn poll_send_message(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let drained = self.poll_drain(Halves::WRITE);
         let WriteState::Open = self.write else {
             return self.poll_write_error(drained);
         };
         if drained.is_pending() && !self.has_room(self.message_length(bufs)) {
             return Poll::Pending;
         }
-        self.park_writer(cx);
         let cx = &mut Context::from_waker(&self.both);
         let sent = match ready!(self.socket.poll_ready_unpin(cx)) {
             Ok(()) => self.send_message(bufs),
