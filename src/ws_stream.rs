@@ -158,6 +158,7 @@ impl<S> WsStream<S> {
     /// [collected](Writes::Collect).
     pub fn get_mut(&mut self) -> &mut WebSocketStream<S> {
         self.engine.unflushed.add_unknown();
+        self.engine.is_read_up = false;
         &mut self.engine.socket
     }
 

@@ -20,6 +20,7 @@ use super::{
 use crate::{WsErr, WsEvent};
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each holds independently of the others")]
 pub(super) struct Engine<T> {
     pub(super) socket: T,
     pub(super) read: ReadState,
@@ -40,6 +41,8 @@ pub(super) struct Engine<T> {
     pub(super) notifier: Notifier,
     /// Wakes both halves.
     pub(super) both: Waker,
+    /// Nothing has arrived that was not read, unless the waker of both halves was called.
+    pub(super) is_read_up: bool,
     /// The last poll for reading was `Pending`.
     pub(super) reader_sleeps: bool,
     /// The writer's task may be woken.
@@ -73,6 +76,7 @@ impl<T: Socket> Engine<T> {
             notifier: Notifier::default(),
             both: Waker::from(Arc::clone(&control)),
             control,
+            is_read_up: false,
             reader_sleeps: false,
             is_writer_parked: false,
             socket,
@@ -95,6 +99,13 @@ impl<T: Socket> Engine<T> {
         if let Some(frame) = close {
             tracing::debug!(code = %frame.code, "a handle closes the websocket");
             self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
+        }
+    }
+
+    /// Has a task that was parked after it took note of the requests look at them again.
+    pub(super) fn wake_if_asked(&self, cx: &Context<'_>) {
+        if self.control.is_asked() {
+            cx.waker().wake_by_ref();
         }
     }
 

@@ -62,14 +62,13 @@ impl<T: Socket> Engine<T> {
     /// The bytes of the current message, waiting for the next one where there is none. Empty at end
     /// of file only.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.note_call();
         let filled = self.poll_fill(cx);
         self.reader_sleeps = filled.is_pending();
         if self.reader_sleeps {
             // the writer or a handle may leave something behind for the reader to move on
             self.control.tasks.park_reader(cx.waker());
-            if self.control.is_asked() {
-                cx.waker().wake_by_ref();
-            }
+            self.wake_if_asked(cx);
         }
         ready!(filled)?;
         Poll::Ready(Ok(match &self.read {
@@ -96,6 +95,41 @@ impl<T: Socket> Engine<T> {
         }
     }
 
+    /// Gives what has arrived to `put`, at most `room` bytes, which is not 0; says how many that were.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut room: usize,
+        mut put: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_chunk(cx))?;
+        let mut total = 0;
+        for _ in 0..STEPS_PER_POLL {
+            let ReadState::Chunk(bytes) = &self.read else { break };
+            let length = bytes.len().min(room);
+            put(&bytes[..length]);
+            self.consume_chunk(length);
+            total += length;
+            room -= length;
+            if room == 0 {
+                break;
+            }
+            self.take_next();
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    /// Takes the next message if it is there and nothing has to happen before.
+    fn take_next(&mut self) {
+        let is_quiet = matches!(self.read, ReadState::Idle)
+            && self.notifier.is_idle()
+            && !self.outbox.is_collecting()
+            && self.unflushed.pongs() == 0;
+        if is_quiet {
+            let _ = self.poll_incoming(Poll::Pending);
+        }
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..STEPS_PER_POLL {
             self.see_requests();
@@ -112,7 +146,7 @@ impl<T: Socket> Engine<T> {
                 ReadState::Chunk(_) => return Poll::Ready(Ok(())),
                 ReadState::Idle => {
                     ready!(told);
-                    ready!(self.poll_incoming(cx, drained));
+                    ready!(self.poll_incoming(drained));
                     if let ReadState::Chunk(_) = self.read {
                         return Poll::Ready(Ok(()));
                     }
@@ -123,7 +157,7 @@ impl<T: Socket> Engine<T> {
                 }
                 ReadState::Discard { .. } => {
                     self.shut_down_early(cx);
-                    ready!(self.poll_incoming(cx, drained));
+                    ready!(self.poll_incoming(drained));
                 }
                 ReadState::Linger { .. } => {
                     self.shut_down_early(cx);
@@ -160,7 +194,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Waits for the next message, and first for room for the pong that it may need.
-    fn poll_incoming(&mut self, cx: &mut Context<'_>, drained: Poll<()>) -> Poll<()> {
+    fn poll_incoming(&mut self, drained: Poll<()>) -> Poll<()> {
         if self.owes_many_pongs() {
             ready!(drained);
         }
@@ -168,12 +202,26 @@ impl<T: Socket> Engine<T> {
             self.on_unanswerable_pings();
             return Poll::Ready(());
         }
-        let message = ready!(self.socket.poll_next_unpin(cx));
+        let message = ready!(self.poll_message());
         match self.read {
             ReadState::Discard { .. } => self.on_discarded_message(message),
             _ => self.on_message(message),
         }
         Poll::Ready(())
+    }
+
+    fn poll_message(&mut self) -> Poll<Option<Result<Message, Error>>> {
+        self.note_call();
+        if self.is_read_up {
+            return Poll::Pending;
+        }
+        let message = self.socket.poll_next_unpin(&mut Context::from_waker(&self.both));
+        self.is_read_up = message.is_pending();
+        message
+    }
+
+    fn note_call(&mut self) {
+        self.is_read_up &= !self.control.tasks.take_read_call();
     }
 
     fn owes_many_pongs(&self) -> bool {

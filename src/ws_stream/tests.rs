@@ -217,6 +217,7 @@ fn messages_without_data_after_text_come_to_an_end() {
     let mut messages = 0;
     while read(&mut engine).is_pending() {
         engine.socket.incoming.push_back(Some(Ok(binary(b""))));
+        engine.both.wake_by_ref();
         messages += 1;
         assert!(messages <= 4 * MIB, "{messages} messages");
     }

@@ -1,8 +1,8 @@
 //! `Tasks`: the parked reader and the parked writer.
 //!
-//! Messages are waited for by the reader alone, with its own waker. Everything that both halves drive
-//! (the socket's `Sink`, the queue of events, the end of the close handshake) is polled with a waker
-//! which wakes both halves. So it does not matter which of the two polled it last.
+//! Everything (the socket's `Stream` and its `Sink`, the queue of events, the end of the close
+//! handshake) is polled with a waker which wakes both halves. So it does not matter which of the two
+//! polled it last.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -25,20 +25,27 @@ bitflags! {
 pub(super) struct Tasks {
     reader: AtomicWaker,
     writer: AtomicWaker,
-    /// What both halves drive has called since it was polled.
-    is_called: AtomicBool,
+    /// The waker of both halves was called since messages were polled for.
+    is_read_called: AtomicBool,
+    /// The waker of both halves was called since something was to be sent.
+    is_write_called: AtomicBool,
 }
 
 impl Tasks {
-    /// Remembers the reader's task. Comes before the poll whose `Pending` it is for.
+    /// Remembers the reader's task, or wakes it if that was due after the poll for messages began.
     pub(super) fn park_reader(&self, waker: &Waker) {
         self.reader.register(waker);
+        if self.is_read_called.load(Ordering::Acquire) {
+            waker.wake_by_ref();
+        }
     }
 
-    /// Remembers the writer's task. Comes after the poll whose `Pending` it is for: `is_called` tells
-    /// whether the wake-up came in between.
+    /// Remembers the writer's task, or wakes it if that was due after the poll for sending began.
     pub(super) fn park_writer(&self, waker: &Waker) {
         self.writer.register(waker);
+        if self.is_write_called.load(Ordering::Acquire) {
+            waker.wake_by_ref();
+        }
     }
 
     /// Forgets the writer's task, which waits for nothing: else every message that arrives would
@@ -56,23 +63,24 @@ impl Tasks {
         }
     }
 
-    /// Wakes both halves, on behalf of what they both drive.
+    /// Wakes both halves, on behalf of what is polled with the waker of both.
     pub(super) fn call(&self) {
-        // before the tasks are: whoever is parked too late for the wake-up sees it
-        self.is_called.store(true, Ordering::Release);
+        // whoever is parked too late for the wake-up sees it
+        self.is_read_called.store(true, Ordering::Release);
+        self.is_write_called.store(true, Ordering::Release);
         self.wake_halves(Halves::all());
     }
 
-    /// Whether something has called since it was polled.
+    /// Whether polling for messages may make a difference. Comes before the poll.
     #[inline]
-    pub(super) fn is_called(&self) -> bool {
-        self.is_called.load(Ordering::Acquire)
+    pub(super) fn take_read_call(&self) -> bool {
+        take(&self.is_read_called)
     }
 
-    /// The same, and forgets it. Comes before the poll.
+    /// Whether polling for sending may make a difference. Comes before the poll.
     #[inline]
-    pub(super) fn take_call(&self) -> bool {
-        self.is_called() && self.is_called.swap(false, Ordering::AcqRel)
+    pub(super) fn take_write_call(&self) -> bool {
+        take(&self.is_write_called)
     }
 
     /// Forgets both tasks.
@@ -80,4 +88,9 @@ impl Tasks {
         self.reader.take();
         self.writer.take();
     }
+}
+
+#[inline]
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Acquire) && flag.swap(false, Ordering::AcqRel)
 }

@@ -256,7 +256,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn poll_drain_socket(&mut self) -> Poll<()> {
-        if self.control.tasks.take_call() {
+        if self.control.tasks.take_write_call() {
             self.unflushed.is_stuck = false;
         }
         while let Err(error) = ready!(self.try_poll_drain_socket()) {
@@ -350,9 +350,7 @@ impl<T: Socket> Engine<T> {
         if result.is_pending() || !self.is_drained() {
             self.is_writer_parked = true;
             self.control.tasks.park_writer(cx.waker());
-            if self.control.is_asked() || self.control.tasks.is_called() {
-                cx.waker().wake_by_ref();
-            }
+            self.wake_if_asked(cx);
         } else if std::mem::take(&mut self.is_writer_parked) {
             self.control.tasks.unpark_writer();
         }

@@ -12,7 +12,8 @@ use std::{pin::Pin, task::Poll};
 use ws_stream_tungstenite::WsStream;
 
 use crate::support::{
-    BINARY, CONTINUATION, Calls, ROLES, Step, Wire, client, connect, now, read_all, run,
+    BINARY, CONTINUATION, Calls, PING, PONG, ROLES, Step, TEXT, Wire, client, connect, now,
+    read_all, run,
 };
 
 #[test]
@@ -52,14 +53,53 @@ fn an_empty_message_is_not_end_of_file() {
 }
 
 #[test]
-fn a_read_returns_what_it_has_without_asking_for_more() {
+fn a_read_returns_what_it_has_without_waiting_for_more() {
     let (mut ws, peer) = client(None);
     peer.binary(b"first");
     peer.steps([Step::Pending]);
     peer.binary(b"second");
     assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 5);
-    assert_eq!(peer.calls().reads, 1);
     assert_eq!(run(ws.read(&mut [0; 64])).unwrap(), 6);
+}
+
+#[test]
+fn a_read_takes_all_messages_that_have_arrived_and_fit() {
+    let (mut ws, peer) = client(None);
+    let messages: [&[u8]; 5] = [b"one ", b"", b"two ", b"three ", b"four"];
+    peer.raw(messages.map(|data| peer.frame(BINARY, data)).concat());
+    let mut buf = [0; 11];
+    assert_eq!(now(ws.read(&mut buf)).unwrap(), 4);
+    assert_eq!(now(ws.read(&mut buf)).unwrap(), 11);
+    assert_eq!(&buf, b"two three f");
+    assert_eq!(now(ws.read(&mut buf)).unwrap(), 3);
+    assert_eq!(&buf[..3], b"our");
+}
+
+#[test]
+fn what_ends_the_stream_comes_behind_the_data_before_it() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        peer.binary(b"data");
+        peer.steps([Step::Error(ErrorKind::TimedOut)]);
+        assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 4);
+        assert_eq!(now(ws.read(&mut [0; 64])).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 0);
+
+        let (mut ws, peer) = connect(role, None);
+        peer.raw([peer.frame(BINARY, b"data"), peer.frame(TEXT, b"no")].concat());
+        peer.end();
+        assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 4);
+        assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_ping_behind_data_is_answered_by_the_next_read() {
+    let (mut ws, peer) = client(None);
+    peer.raw([peer.frame(BINARY, b"data"), peer.frame(PING, b"?")].concat());
+    assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 4);
+    assert!(ws.read(&mut [0; 64]).now_or_never().is_none());
+    assert_eq!(peer.sent().last().unwrap().opcode, PONG);
 }
 
 #[test]
@@ -73,15 +113,16 @@ fn an_empty_buffer_gets_nothing_without_touching_the_socket() {
 }
 
 #[test]
-fn a_vectored_read_fills_several_buffers_from_the_current_message() {
+fn a_vectored_read_fills_several_buffers_from_several_messages() {
     let (mut ws, peer) = client(None);
     peer.binary(b"abcdefg");
     peer.binary(b"next");
+    peer.binary(b"and one more");
     let (mut one, mut two, mut three) = ([0; 2], [0; 3], [0; 8]);
     let mut bufs = [&mut one[..], &mut [], &mut two, &mut three].map(IoSliceMut::new);
-    assert_eq!(now(ws.read_vectored(&mut bufs)).unwrap(), 7);
-    assert_eq!((&one, &two, &three[..2]), (b"ab", b"cde", &b"fg"[..]));
-    assert_eq!(three[2..], [0; 6], "the next message waits for the next read");
+    assert_eq!(now(ws.read_vectored(&mut bufs)).unwrap(), 13);
+    assert_eq!((&one, &two, &three), (b"ab", b"cde", b"fgnextan"));
+    assert_eq!(now(ws.read(&mut [0; 64])).unwrap(), 10);
 }
 
 #[test]
