@@ -65,10 +65,14 @@ impl Tasks {
 
     /// Wakes both halves, on behalf of what is polled with the waker of both.
     pub(super) fn call(&self) {
-        // whoever is parked too late for the wake-up sees it
-        self.is_read_called.store(true, Ordering::Release);
-        self.is_write_called.store(true, Ordering::Release);
-        self.wake_halves(Halves::all());
+        // Whoever is parked too late for the wake-up sees that it was due. So who was called before,
+        // and did not come yet, need not be woken again.
+        if !self.is_read_called.swap(true, Ordering::AcqRel) {
+            self.reader.wake();
+        }
+        if !self.is_write_called.swap(true, Ordering::AcqRel) {
+            self.writer.wake();
+        }
     }
 
     /// Whether polling for messages may make a difference. Comes before the poll.
