@@ -77,6 +77,7 @@ async fn echo(mut server: impl End) -> io::Result<()> {
             return Ok(());
         }
         server.write_all(&buf[..length]).await?;
+        server.flush().await?; // the published crate needs it
     }
 }
 
