@@ -47,6 +47,17 @@ impl Variant {
     /// Those that are compared in everything.
     pub const ALL: [Self; 3] = [Self::Current, Self::Recommended, Self::Published];
 
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Recommended => "recommended",
+            Self::Collecting => "collecting",
+            Self::Handles => "handles",
+            Self::Published => "published",
+        }
+    }
+
     /// Opens a websocket, on the runtime whose context this runs in.
     pub async fn open(self, transport: Transport) -> Ends {
         match transport {
@@ -73,13 +84,7 @@ impl Variant {
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Current => "current",
-            Self::Recommended => "recommended",
-            Self::Collecting => "collecting",
-            Self::Handles => "handles",
-            Self::Published => "published",
-        })
+        f.write_str(self.name())
     }
 }
 
