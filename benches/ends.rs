@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use criterion::Criterion;
 use current::{
-    Writes, WsConfig, WsStream,
+    Writes, WsConfig, WsStream, byte_stream_config,
     pharos::{Observable, ObserveConfig},
     tungstenite::protocol::WebSocketConfig,
 };
@@ -31,9 +31,9 @@ pub type Ends = (Box<dyn End>, Box<dyn End>);
 /// Which crate, and how it is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// The crate in this repository, as it is by default.
+    /// The crate in this repository, with the websocket configuration of tungstenite.
     Current,
-    /// The same with the websocket configuration that suits streams of bytes.
+    /// The same with `byte_stream_config`, as its own constructors make it.
     Recommended,
     /// The same as `Current`, but many small writes become one message.
     Collecting,
@@ -71,7 +71,7 @@ impl Variant {
         let standard = WebSocketConfig::default();
         match self {
             Self::Current => current(transports, standard, &WsConfig::new()).await,
-            Self::Recommended => current(transports, recommended(), &WsConfig::new()).await,
+            Self::Recommended => current(transports, byte_stream_config(), &WsConfig::new()).await,
             Self::Collecting => {
                 let config = WsConfig::new().writes(Writes::Collect(COLLECTED));
                 current(transports, standard, &config).await
@@ -106,12 +106,6 @@ impl fmt::Display for Transport {
             Self::Tcp => "tcp",
         })
     }
-}
-
-/// The websocket configuration that suits streams of bytes.
-#[must_use]
-pub fn recommended() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(32 * 1024)
 }
 
 /// Runs both ends on the thread of the bench: the time to wake another one is not ours to measure.

@@ -1,6 +1,8 @@
 //! One end of a websocket over `Memory`: of either crate.
 
-use current::{Writes, WsConfig, WsStream, tungstenite::protocol::WebSocketConfig};
+use current::{
+    Writes, WsConfig, WsStream, byte_stream_config, tungstenite::protocol::WebSocketConfig,
+};
 use futures_util::{AsyncRead, AsyncWrite, FutureExt};
 
 use crate::memory::Memory;
@@ -23,7 +25,7 @@ pub(crate) enum Role {
 pub(crate) enum Crate {
     Published,
     Current,
-    /// With the websocket configuration that suits streams of bytes.
+    /// With `byte_stream_config`.
     Recommended,
     Collecting,
 }
@@ -34,18 +36,15 @@ impl Crate {
         match self {
             Self::Published => open_published(role, transport),
             Self::Current => open_current(role, transport, standard, WsConfig::new()),
-            Self::Recommended => open_current(role, transport, recommended(), WsConfig::new()),
+            Self::Recommended => {
+                open_current(role, transport, byte_stream_config(), WsConfig::new())
+            }
             Self::Collecting => {
                 let config = WsConfig::new().writes(Writes::Collect(COLLECTED));
                 open_current(role, transport, standard, config)
             }
         }
     }
-}
-
-/// The websocket configuration that suits streams of bytes.
-fn recommended() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(32 * 1024)
 }
 
 fn open_published(role: Role, transport: Memory) -> End {
