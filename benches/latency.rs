@@ -1,7 +1,5 @@
 //! The time from a request to the end of its response, by their size.
 
-mod ends;
-
 use std::{
     io,
     time::{Duration, Instant},
@@ -10,9 +8,8 @@ use std::{
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
+use ends::{End, Transport, Variant, everywhere};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
-
-use ends::End;
 
 criterion_group! {
     name = benches;
@@ -24,25 +21,24 @@ criterion_main!(benches);
 fn latency(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("latency");
     for size in SIZES {
-        let group = &mut group;
-        request(group, "pipe/current", size, async { ends::current(ends::pipe()).await });
-        request(group, "pipe/published", size, async { ends::published(ends::pipe()).await });
-        request(group, "tcp/current", size, async { ends::current(ends::tcp().await).await });
-        request(group, "tcp/published", size, async { ends::published(ends::tcp().await).await });
+        for (transport, variant) in everywhere(&Variant::ALL) {
+            measure(&mut group, size, transport, variant);
+        }
     }
     group.finish();
 }
 
-fn request<C: End, S: End>(
+fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
     size: usize,
-    ends: impl Future<Output = (C, S)>,
+    transport: Transport,
+    variant: Variant,
 ) {
-    let runtime = ends::runtime();
-    let (mut client, server) = runtime.block_on(ends);
-    runtime.spawn(respond(server, size));
-    group.bench_function(BenchmarkId::new(name, size), |bencher| {
+    let id = BenchmarkId::new(format!("{transport}/{variant}"), size);
+    group.bench_function(id, |bencher| {
+        let runtime = ends::runtime();
+        let (mut client, server) = runtime.block_on(variant.open(transport));
+        runtime.spawn(respond(server, size));
         bencher.iter_custom(|requests| {
             runtime
                 .block_on(time_requests(&mut client, size, requests))

@@ -1,9 +1,6 @@
-//! Bytes per second from client to server, by the size of a write.
+//! Bytes per second: by direction, by the size of a write, and by how it is flushed.
 //!
-//! What is timed is one write among many: the client flushes and the server acknowledges only the
-//! last.
-
-mod ends;
+//! What is timed is one write among many: the receiver acknowledges only the last.
 
 use std::{
     io,
@@ -14,116 +11,166 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
     criterion_main, measurement::WallTime,
 };
-use current::{
-    Writes, WsConfig,
-    pharos::{Observable, ObserveConfig},
-};
+use ends::{End, Ends, Transport, Variant, everywhere};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
-
-use ends::{End, Transport};
 
 criterion_group! {
     name = benches;
     config = ends::criterion();
-    targets = throughput
+    targets = client_to_server, server_to_client, small_writes, huge_writes
 }
 criterion_main!(benches);
 
-fn throughput(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("throughput");
-    // one acknowledgement weighs the same in every sample
-    group.sampling_mode(SamplingMode::Flat);
+/// What a client sends is masked.
+fn client_to_server(criterion: &mut Criterion) {
+    by_size(criterion, "client_to_server", |(client, server)| (client, server));
+}
+
+fn server_to_client(criterion: &mut Criterion) {
+    by_size(criterion, "server_to_client", |(client, server)| (server, client));
+}
+
+fn by_size(criterion: &mut Criterion, name: &str, direction: fn(Ends) -> Ends) {
+    let mut group = group(criterion, name);
     for size in SIZES {
-        let group = &mut group;
-        send(group, "pipe/current", size, async { ends::current(ends::pipe()).await });
-        send(group, "pipe/published", size, async { ends::published(ends::pipe()).await });
-        send(group, "tcp/current", size, async { ends::current(ends::tcp().await).await });
-        send(group, "tcp/published", size, async { ends::published(ends::tcp().await).await });
-        if size == SMALL {
-            send(group, "pipe/collected", size, async { collected(ends::pipe()).await });
-            send(group, "pipe/handles", size, async { with_handles(ends::pipe()).await });
-            send(group, "tcp/collected", size, async { collected(ends::tcp().await).await });
-            send(group, "tcp/handles", size, async { with_handles(ends::tcp().await).await });
+        for (transport, variant) in everywhere(&Variant::ALL) {
+            let id = BenchmarkId::new(format!("{transport}/{variant}"), size);
+            let load = Load { size, flush: Flush::Last };
+            measure(&mut group, id, load, variant, transport, direction);
         }
     }
     group.finish();
 }
 
-/// Two ends at which many small writes become one message.
-async fn collected<T: Transport>(transports: (T, T)) -> (impl End, impl End) {
-    let config = WsConfig::new().writes(Writes::Collect(COLLECTED));
-    ends::current_with(transports, &config).await
-}
-
-/// Two ends whose handles are held by others, who observe and wait for the end.
-async fn with_handles<T: Transport>(transports: (T, T)) -> (impl End, impl End) {
-    let (client, server) = ends::current(transports).await;
-    for mut meta in [client.meta(), server.meta()] {
-        tokio::spawn(async move {
-            let events = meta.observe(ObserveConfig::default()).await;
-            (meta.closed().await, events)
-        });
+fn small_writes(criterion: &mut Criterion) {
+    let mut group = group(criterion, "small_writes");
+    let [current, recommended, published] = Variant::ALL;
+    let variants = [current, recommended, published, Variant::Handles, Variant::Collecting];
+    for (flush, variants) in [(Flush::Each, &variants[..3]), (Flush::Last, &variants)] {
+        for (transport, variant) in everywhere(variants) {
+            let id = BenchmarkId::new(format!("{transport}/{variant}"), flush.name());
+            measure(&mut group, id, Load { size: SMALL, flush }, variant, transport, |ends| ends);
+        }
     }
-    (client, server)
+    group.finish();
 }
 
-fn send<C: End, S: End>(
+/// One `write_all` of very much, which is as fast for each byte as one of less.
+fn huge_writes(criterion: &mut Criterion) {
+    let mut group = group(criterion, "huge_writes");
+    group.sample_size(10);
+    for size in HUGE_SIZES {
+        for (transport, variant) in everywhere(&Variant::ALL) {
+            // the receiver refuses a message of more than that
+            if variant == Variant::Published && size > PUBLISHED_LIMIT {
+                continue;
+            }
+            let mebibytes = format!("{} MiB", size / 1024 / 1024);
+            let id = BenchmarkId::new(format!("{transport}/{variant}"), mebibytes);
+            let load = Load { size, flush: Flush::Each };
+            measure(&mut group, id, load, variant, transport, |ends| ends);
+        }
+    }
+    group.finish();
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    // one acknowledgement weighs the same in every sample
+    group.sampling_mode(SamplingMode::Flat);
+    group
+}
+
+fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    size: usize,
-    ends: impl Future<Output = (C, S)>,
+    id: BenchmarkId,
+    load: Load,
+    variant: Variant,
+    transport: Transport,
+    direction: fn(Ends) -> Ends,
 ) {
-    let runtime = ends::runtime();
-    let (mut client, server) = runtime.block_on(ends);
-    runtime.spawn(acknowledge(server));
-    group.throughput(Throughput::Bytes(size as u64));
-    group.bench_function(BenchmarkId::new(name, size), |bencher| {
+    group.throughput(Throughput::Bytes(load.size as u64));
+    group.bench_function(id, |bencher| {
+        let runtime = ends::runtime();
+        let (mut sender, receiver) = direction(runtime.block_on(variant.open(transport)));
+        runtime.spawn(acknowledge(receiver));
         bencher.iter_custom(|writes| {
-            runtime.block_on(time_writes(&mut client, size, writes)).expect("the server listens")
+            runtime.block_on(load.time(&mut sender, writes)).expect("the receiver listens")
         });
     });
 }
 
-async fn time_writes(client: &mut impl End, size: usize, writes: u64) -> io::Result<Duration> {
-    let plain = vec![0; size];
-    let mut last = plain.clone();
-    last[size - 1] = LAST;
-    let begin = Instant::now();
-    for _ in 1..writes {
-        client.write_all(&plain).await?;
+/// What is sent.
+#[derive(Clone, Copy)]
+struct Load {
+    /// How much one write is given, in bytes.
+    size: usize,
+    flush: Flush,
+}
+
+impl Load {
+    async fn time(self, sender: &mut impl End, writes: u64) -> io::Result<Duration> {
+        let mut data = vec![!LAST; self.size];
+        let begin = Instant::now();
+        for _ in 1..writes {
+            sender.write_all(&data).await?;
+            if let Flush::Each = self.flush {
+                sender.flush().await?;
+            }
+        }
+        data[self.size - 1] = LAST;
+        sender.write_all(&data).await?;
+        sender.flush().await?;
+        sender.read_exact(&mut [0]).await?;
+        Ok(begin.elapsed())
     }
-    client.write_all(&last).await?;
-    client.flush().await?;
-    client.read_exact(&mut [0]).await?;
-    Ok(begin.elapsed())
+}
+
+/// Which writes are followed by a flush.
+#[derive(Clone, Copy)]
+enum Flush {
+    Each,
+    Last,
+}
+
+impl Flush {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each flushed",
+            Self::Last => "last flushed",
+        }
+    }
 }
 
 /// Reads on and on, and answers each `LAST`, which nothing follows until then.
-async fn acknowledge(mut server: impl End) -> io::Result<()> {
+async fn acknowledge(mut receiver: impl End) -> io::Result<()> {
     let mut buf = vec![0; READ_SIZE];
     loop {
-        let length = server.read(&mut buf).await?;
+        let length = receiver.read(&mut buf).await?;
         if length == 0 {
             return Ok(());
         }
         if buf[length - 1] == LAST {
-            server.write_all(&[LAST]).await?;
-            server.flush().await?;
+            receiver.write_all(&[LAST]).await?;
+            receiver.flush().await?;
         }
     }
 }
 
-/// How much one write gives to the client, in bytes.
+/// How much one write is given, in bytes.
 const SIZES: [usize; 5] = [SMALL, 1024, 16 * 1024, 64 * 1024, 1024 * 1024];
 
 /// A write that weighs little beside the message that it becomes, in bytes.
 const SMALL: usize = 64;
 
-/// How much a client collects for one message, in bytes.
-const COLLECTED: usize = 8 * 1024;
+/// What no message holds, in bytes.
+const HUGE_SIZES: [usize; 4] = [1 << 20, 4 << 20, 16 << 20, 64 << 20];
 
-/// How much the server asks for in one read, in bytes.
+/// The largest frame that is accepted by default, in bytes. The published crate sends larger ones.
+const PUBLISHED_LIMIT: usize = 16 << 20;
+
+/// How much the receiver asks for in one read, in bytes.
 const READ_SIZE: usize = 64 * 1024;
 
-/// The last byte of the last write. All others are zero.
+/// The last byte of the last write. No other byte is the same.
 const LAST: u8 = 1;
