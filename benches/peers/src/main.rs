@@ -1,0 +1,114 @@
+//! Compares this crate with other ways to carry bytes over a websocket.
+//!
+//! ```sh
+//! cargo run --release --manifest-path benches/peers/Cargo.toml               # some six minutes
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- compare --quick
+//! ```
+
+mod contenders;
+mod ends;
+mod machine;
+mod measure;
+mod report;
+mod scenarios;
+mod targets;
+mod workloads;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use self::{
+    contenders::Who,
+    machine::Setting,
+    measure::Effort,
+    report::{Compared, Report},
+    scenarios::{MIB, Scenario},
+};
+
+#[derive(Parser)]
+#[command(about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    compare: Compare,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures, prints a table and writes a file (default)
+    Compare(Compare),
+}
+
+#[derive(Args)]
+struct Compare {
+    /// Whether everything works, in seconds; the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Only scenarios whose heading in the table contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Only these contenders, beside our own
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    contender: Vec<Who>,
+    /// Where the file goes
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    out: PathBuf,
+}
+
+fn main() -> io::Result<()> {
+    let cli = Cli::parse();
+    match cli.command {
+        None => cli.compare.run(),
+        Some(Command::Compare(compare)) => compare.run(),
+    }
+}
+
+impl Compare {
+    fn run(&self) -> io::Result<()> {
+        let setting = Setting::now();
+        Report::print_head(&setting);
+        let scenarios = scenarios::all().into_iter().filter(|scenario| self.takes(*scenario));
+        let results = scenarios.map(|scenario| self.measure(scenario)).collect();
+        let report = Report { setting, results };
+        targets::print(&report);
+        report.write(&self.out)
+    }
+
+    fn takes(&self, scenario: Scenario) -> bool {
+        let takes_too_long = self.quick && scenario.size > 15 * MIB;
+        scenario.to_string().contains(&self.only) && !takes_too_long
+    }
+
+    fn measure(&self, scenario: Scenario) -> Compared {
+        let effort = if self.quick { QUICK } else { THOROUGH };
+        let wanted =
+            |who: Who| self.contender.is_empty() || who.is_ours() || self.contender.contains(&who);
+        let connect = || scenarios::connect(scenario, &wanted);
+        let (rounds, contenders) = measure::compare(connect, effort);
+        let compared = Compared { scenario, rounds, contenders };
+        compared.print();
+        compared
+    }
+}
+
+/// Takes some six minutes for everything.
+const THOROUGH: Effort = Effort {
+    run: Duration::from_millis(12),
+    rounds: 3,
+    least_sittings: 2,
+    most_sittings: 12,
+    budget: Duration::from_millis(4500),
+};
+
+/// Takes some seconds.
+const QUICK: Effort = Effort {
+    run: Duration::from_micros(300),
+    rounds: 2,
+    least_sittings: 1,
+    most_sittings: 1,
+    budget: Duration::ZERO,
+};
+
+const DEFAULT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../results/peers.json");
