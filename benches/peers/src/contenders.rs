@@ -57,7 +57,7 @@ impl Who {
             Self::OursCollected => "ours, collected",
             Self::Published => "published 0.15",
             Self::Messages => "async-tungstenite messages",
-            Self::MessagesRecommended => "the same, recommended",
+            Self::MessagesRecommended => "async-tungstenite, recommended",
             Self::ByteIo => "ByteReader/ByteWriter",
             Self::TokioTungstenite => "tokio-tungstenite + tokio-util",
             Self::TokioWebsockets => "tokio-websockets",

@@ -32,6 +32,11 @@ impl Setting {
             versions: versions(include_str!("../Cargo.lock")),
         }
     }
+
+    /// All versions of a crate, for a caption.
+    pub fn version(&self, name: &str) -> String {
+        self.versions.get(name).map_or_else(unknown, |versions| versions.join(" and "))
+    }
 }
 
 fn processor() -> Option<String> {

@@ -3,7 +3,7 @@
 use crate::{
     contenders::Who,
     report::{Compared, Report},
-    scenarios::{KIB, MIB, Transport, Work},
+    scenarios::{KIB, MIB, Size, Transport, Work},
 };
 
 /// Figures of which each should be at least as large as wanted.
@@ -29,15 +29,15 @@ pub fn print(report: &Report) {
 impl Target {
     fn print(&self) {
         let Self { what, against, wanted, figures } = self;
-        let least = figures.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-        let most = figures.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-        let (Some((place, least)), Some((_, most))) = (least, most) else {
+        let values = || figures.iter().map(|(_, value)| *value);
+        let (least, most) = (values().reduce(f64::min), values().reduce(f64::max));
+        let (Some(least), Some(most)) = (least, most) else {
             return println!("{:<8}{wanted:>6.2}{:>7}{:>7}  {what} / {against}", "–", "–", "–");
         };
-        let verdict = if least >= wanted { "met" } else { "missed" };
+        let verdict = if least >= *wanted { "met" } else { "missed" };
         println!("{verdict:<8}{wanted:>6.2}{least:>7.2}{most:>7.2}  {what} / {against}");
-        if least < wanted {
-            println!("{:>30}least: {place}", "");
+        for (place, value) in figures.iter().filter(|(_, value)| value < wanted) {
+            println!("{:>10}{value:.2}  {place}", "");
         }
     }
 }
@@ -79,7 +79,7 @@ fn everything(report: &Report, transport: Transport) -> [Target; 2] {
 
 fn exchanges(report: &Report) -> [Target; 2] {
     [64, 4 * KIB].map(|size| Target {
-        what: format!("request and response of {size} B"),
+        what: format!("request and response of {}", Size(size)),
         against: "async-tungstenite's messages, same config",
         wanted: 0.97,
         figures: figures(report, Work::Exchange, size, &SAME_CONFIG),
@@ -88,7 +88,7 @@ fn exchanges(report: &Report) -> [Target; 2] {
 
 fn collected(report: &Report) -> [Target; 4] {
     let target = |size, against, wanted, others: &[Who]| Target {
-        what: format!("writes of {size} B, collected"),
+        what: format!("writes of {}, collected", Size(size)),
         against,
         wanted,
         figures: figures(report, Work::Writes, size, &against_each(others, Who::OursCollected)),
