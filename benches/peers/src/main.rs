@@ -5,6 +5,10 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- compare --quick
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- draw
 //! ```
+//!
+//! Each contender is driven in the way that suits it best, which the file about it in `contenders`
+//! explains. `workloads` has what is done, `scenarios` where and in which sizes, `measure` how it is
+//! measured, and `targets` what we want to reach.
 
 mod contenders;
 mod draw;
@@ -60,15 +64,15 @@ struct Compare {
     /// Only these contenders, for instance to profile one
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     contender: Vec<Who>,
-    /// Where the file goes
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-    out: PathBuf,
+    /// Where the file goes [default: benches/results/peers.json, or nowhere unless all is measured]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
 struct Draw {
-    /// The file to draw
-    #[arg(long = "in", value_name = "FILE", default_value = DEFAULT_FILE)]
+    /// The file to draw [default: benches/results/peers.json]
+    #[arg(long = "in", value_name = "FILE", default_value = DEFAULT_FILE, hide_default_value = true)]
     file: PathBuf,
     /// Where the pictures go [default: beside the file]
     #[arg(long, value_name = "FOLDER")]
@@ -99,8 +103,16 @@ impl Compare {
         let results = scenarios.map(|scenario| self.measure(scenario)).collect();
         let report = Report { setting, results };
         targets::print(&report);
-        report.write(&self.out)?;
+        match &self.out {
+            Some(file) => report.write(file)?,
+            None if self.is_complete() => report.write(Path::new(DEFAULT_FILE))?,
+            None => {}
+        }
         Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.contender.is_empty()
     }
 
     fn takes(&self, scenario: Scenario) -> bool {

@@ -169,10 +169,15 @@ impl Quartiles {
             let (below, rest) =
                 (quarter * (values.len() - 1) / 4, quarter * (values.len() - 1) % 4);
             let above = values[(below + 1).min(values.len() - 1)];
-            values[below] + (above - values[below]) * [0.0, 0.25, 0.5, 0.75][rest]
+            rounded(values[below] + (above - values[below]) * [0.0, 0.25, 0.5, 0.75][rest])
         };
         Self { first: at(1), median: at(2), third: at(3) }
     }
+}
+
+/// To five digits: there are not more that mean something.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 #[allow(clippy::cast_precision_loss)] // there are no 2^52 operations
