@@ -18,12 +18,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use async_tungstenite::{
-    WebSocketStream,
     tokio::TokioAdapter,
-    tungstenite::{
-        handshake::server::create_response_with_body,
-        protocol::{Role, WebSocketConfig},
-    },
+    tungstenite::{handshake::server::create_response_with_body, protocol::Role},
 };
 use clap::Parser;
 use futures::{
@@ -45,7 +41,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use ws_stream_tungstenite::{
-    CloseEvent, WsEvent, WsMeta, WsState, WsStream,
+    CloseEvent, WsConfig, WsEvent, WsMeta, WsState, WsStream, byte_stream_config,
     pharos::{Observable, ObserveConfig},
 };
 
@@ -185,12 +181,10 @@ struct Report {
 async fn echo_connection(upgrade: OnUpgrade, id: u16, connections: &Connections) -> Result<Report> {
     let upgraded = upgrade.await.context("the handshake failed")?;
     let transport = TokioAdapter::new(TokioIo::new(upgraded));
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
-    let socket = WebSocketStream::from_raw_socket(transport, Role::Server, Some(config)).await;
-
-    let mut stream = WsStream::new(socket);
+    let config =
+        byte_stream_config().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let config = WsConfig::new().websocket(config);
+    let mut stream = WsStream::from_raw_socket(transport, Role::Server, Some(config)).await;
     let meta = stream.meta();
     connections.add(id, meta.clone());
     println!("connection {id}: open");

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, connect_async};
+use async_tungstenite::tokio::TokioAdapter;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future, try_join};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -93,14 +93,17 @@ fn is_close_frame(event: &WsEvent) -> bool {
 /// Both ends of a websocket over TCP: client and server.
 async fn connect() -> Result<(Stream, Stream)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("ws://{}", listener.local_addr()?);
-    let client = async { Ok(connect_async(url).await?) };
+    let address = listener.local_addr()?;
+    let client = async {
+        let tcp = TokioAdapter::new(TcpStream::connect(address).await?);
+        Ok(WsStream::connect(format!("ws://{address}"), tcp, None).await?)
+    };
     let server = async {
         let (tcp, _) = listener.accept().await?;
-        anyhow::Ok(accept_async(tcp).await?)
+        anyhow::Ok(WsStream::accept(TokioAdapter::new(tcp), None).await?)
     };
     let ((client, _response), server) = try_join!(client, server)?;
-    Ok((WsStream::new(client), WsStream::new(server)))
+    Ok((client, server))
 }
 
 /// How long the peer may take to answer. Seconds, rather, where there is a network in between.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, connect_async};
+use async_tungstenite::tokio::{TokioAdapter, accept_async_with_config, connect_async_with_config};
 use blake3::Hash;
 use clap::{Args, Parser, Subcommand};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, try_join};
@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use ws_stream_tungstenite::{
-    WsEvent, WsStream,
+    WsEvent, WsStream, byte_stream_config,
     pharos::{Events, Observable, ObserveConfig},
 };
 
@@ -118,7 +118,8 @@ async fn serve_and_log(tcp: TcpStream, peer: SocketAddr) {
 
 async fn serve_connection(tcp: TcpStream) -> Result<Report> {
     tcp.set_nodelay(true)?;
-    let handshake = timeout(HANDSHAKE_TIMEOUT, accept_async(tcp)).await;
+    let accept = accept_async_with_config(tcp, Some(byte_stream_config()));
+    let handshake = timeout(HANDSHAKE_TIMEOUT, accept).await;
     let socket = handshake.context("no handshake in time")?.context("the handshake failed")?;
     let mut stream = WsStream::new(socket);
     let events = observe(&mut stream).await?;
@@ -180,7 +181,8 @@ async fn run_client(url: &str, amount: Amount) -> Result<()> {
 }
 
 async fn connect(url: &str) -> Result<WsStream<TokioAdapter<TcpStream>>> {
-    let handshake = timeout(HANDSHAKE_TIMEOUT, connect_async(url)).await;
+    let connect = connect_async_with_config(url, Some(byte_stream_config()));
+    let handshake = timeout(HANDSHAKE_TIMEOUT, connect).await;
     let (socket, _response) = handshake
         .with_context(|| format!("no answer from {url}"))?
         .with_context(|| format!("cannot connect to {url}"))?;

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use anyhow::{Context, Result, ensure};
 use async_tungstenite::{
     WebSocketStream,
-    tokio::{TokioAdapter, accept_async, connect_async},
+    tokio::{TokioAdapter, accept_async},
     tungstenite::{
         Message,
         protocol::{CloseFrame, frame::coding::CloseCode},
@@ -126,14 +126,17 @@ async fn connect(
     script: impl IntoIterator<Item = Message, IntoIter: Send> + Send + 'static,
 ) -> Result<(WsStream<TokioAdapter<TcpStream>>, tokio::task::JoinHandle<Result<()>>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("ws://{}", listener.local_addr()?);
-    let client = async { Ok(connect_async(url).await?) };
+    let address = listener.local_addr()?;
+    let client = async {
+        let tcp = TokioAdapter::new(TcpStream::connect(address).await?);
+        Ok(WsStream::connect(format!("ws://{address}"), tcp, None).await?)
+    };
     let server = async {
         let (tcp, _) = listener.accept().await?;
         anyhow::Ok(accept_async(tcp).await?)
     };
     let ((client, _response), server) = try_join!(client, server)?;
-    Ok((WsStream::new(client), tokio::spawn(play(server, script))))
+    Ok((client, tokio::spawn(play(server, script))))
 }
 
 /// The peer, without `WsStream`: that has no way to send most of these.

@@ -1,7 +1,6 @@
 //! Lines of text over a websocket, with `asynchronous-codec`, on smol.
 
 use anyhow::{Context, Result, ensure};
-use async_tungstenite::{accept_async, client_async};
 use asynchronous_codec::{Framed, LinesCodec};
 use futures::{AsyncRead, AsyncWrite, SinkExt, StreamExt, try_join};
 use smol::net::{TcpListener, TcpStream};
@@ -21,7 +20,7 @@ fn main() -> Result<()> {
 async fn serve(listener: TcpListener) -> Result<()> {
     let (tcp, _) = listener.accept().await?;
     tcp.set_nodelay(true)?;
-    let mut lines = frame(WsStream::new(accept_async(tcp).await?));
+    let mut lines = frame(WsStream::accept(tcp, None).await?);
     while let Some(request) = lines.next().await {
         let answer = answer(request.context("the server failed")?.trim_end());
         // `send` flushes: the client waits for this line
@@ -41,8 +40,8 @@ fn answer(request: &str) -> String {
 
 async fn ask(tcp: TcpStream) -> Result<()> {
     tcp.set_nodelay(true)?;
-    let (socket, _response) = client_async("ws://localhost/", tcp).await?;
-    let mut lines = frame(WsStream::new(socket));
+    let (stream, _response) = WsStream::connect("ws://localhost/", tcp, None).await?;
+    let mut lines = frame(stream);
     for (request, expected) in CONVERSATION {
         lines.send(format!("{request}\n")).await?;
         let answer = lines.next().await.context("the server closed")??;

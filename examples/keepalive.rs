@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, connect_async};
+use async_tungstenite::tokio::TokioAdapter;
 use asynchronous_codec::{Framed, LinesCodec};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future, join, try_join};
 use tokio::{
@@ -181,16 +181,19 @@ async fn tell_news(stream: &mut Stream, lines: u32) -> Result<()> {
 /// Both ends of a websocket over TCP: client and server.
 async fn connect() -> Result<(Stream, Stream)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("ws://{}", listener.local_addr()?);
-    let client = async { Ok(connect_async(url).await?) };
+    let address = listener.local_addr()?;
+    let client = async {
+        let tcp = TokioAdapter::new(TcpStream::connect(address).await?);
+        Ok(WsStream::connect(format!("ws://{address}"), tcp, None).await?)
+    };
     let server = async {
         let (tcp, _) = listener.accept().await?;
-        anyhow::Ok(accept_async(tcp).await?)
+        anyhow::Ok(WsStream::accept(TokioAdapter::new(tcp), None).await?)
     };
     let ((client, _response), server) = try_join!(client, server)?;
-    for socket in [&client, &server] {
+    for stream in [&client, &server] {
         // a ping is too short to wait for more to send
-        socket.get_ref().get_ref().set_nodelay(true)?;
+        stream.get_ref().get_ref().get_ref().set_nodelay(true)?;
     }
-    Ok((WsStream::new(client), WsStream::new(server)))
+    Ok((client, server))
 }

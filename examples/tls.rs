@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, client_async};
+use async_tungstenite::tokio::TokioAdapter;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, try_join};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +60,7 @@ async fn serve(listener: &TcpListener, acceptor: TlsAcceptor) -> Result<usize> {
     let (tcp, _) = listener.accept().await?;
     tcp.set_nodelay(true)?;
     let tls = acceptor.accept(tcp).await.context("the TLS handshake failed")?;
-    let mut stream = WsStream::new(accept_async(tls).await?);
+    let mut stream = WsStream::accept(TokioAdapter::new(tls), None).await?;
 
     let mut buffer = vec![0; 64 * 1024];
     let mut echoed = 0;
@@ -82,8 +82,9 @@ async fn connect(
     tcp.set_nodelay(true)?;
     let tls = connector.connect(ServerName::try_from(DOMAIN)?, tcp).await?;
     // TLS is there already: the URL only tells what to ask for
-    let (socket, _response) = client_async(format!("wss://{DOMAIN}/"), tls).await?;
-    Ok(WsStream::new(socket))
+    let request = format!("wss://{DOMAIN}/");
+    let (stream, _response) = WsStream::connect(request, TokioAdapter::new(tls), None).await?;
+    Ok(stream)
 }
 
 /// Sends the test data and receives as much.

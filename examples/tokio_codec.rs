@@ -3,7 +3,7 @@
 //! `cargo run --features tokio_io --example tokio_codec`
 
 use anyhow::{Context, Result, bail, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, client_async};
+use async_tungstenite::tokio::TokioAdapter;
 use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
 async fn serve(listener: TcpListener) -> Result<()> {
     let (tcp, _) = listener.accept().await?;
     tcp.set_nodelay(true)?;
-    let mut lines = frame(WsStream::new(accept_async(tcp).await?));
+    let mut lines = frame(WsStream::accept(TokioAdapter::new(tcp), None).await?);
     while let Some(line) = lines.next().await {
         match line {
             Ok(line) => lines.send(line.to_uppercase()).await?,
@@ -40,8 +40,9 @@ async fn serve(listener: TcpListener) -> Result<()> {
 
 async fn talk(tcp: TcpStream) -> Result<()> {
     tcp.set_nodelay(true)?;
-    let (socket, _response) = client_async("ws://localhost/", tcp).await?;
-    let mut lines = frame(WsStream::new(socket));
+    let tcp = TokioAdapter::new(tcp);
+    let (stream, _response) = WsStream::connect("ws://localhost/", tcp, None).await?;
+    let mut lines = frame(stream);
     for line in ["good morning", "how do you do?"] {
         let answer = ask(&mut lines, line).await?;
         println!("{line} → {answer}");

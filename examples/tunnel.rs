@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use async_tungstenite::tokio::{TokioAdapter, accept_async, connect_async};
+use async_tungstenite::tokio::{TokioAdapter, connect_async_with_config};
 use clap::{Args, Parser, Subcommand};
 use futures::{FutureExt, StreamExt, future::try_join_all};
 use indicatif::BinaryBytes;
@@ -33,7 +33,7 @@ use tokio::{
     try_join,
 };
 use ws_stream_tungstenite::{
-    WsEvent, WsStream,
+    WsEvent, WsStream, byte_stream_config,
     pharos::{Events, Observable, ObserveConfig},
 };
 
@@ -141,9 +141,9 @@ impl End {
 
 async fn forward_to_tcp(incoming: TcpStream, address: &str) -> Result<String> {
     incoming.set_nodelay(true)?;
-    let handshake = timeout(HANDSHAKE_TIMEOUT, accept_async(incoming)).await;
-    let socket = handshake.context("no handshake in time")?.context("the handshake failed")?;
-    let stream = WsStream::new(socket);
+    let accept = WsStream::accept(TokioAdapter::new(incoming), None);
+    let handshake = timeout(HANDSHAKE_TIMEOUT, accept).await;
+    let stream = handshake.context("no handshake in time")?.context("the handshake failed")?;
     match connect_tcp(address).await {
         Ok(tcp) => forward(tcp, stream).await,
         Err(error) => {
@@ -168,7 +168,8 @@ async fn close(mut stream: Stream) -> Result<()> {
 }
 
 async fn forward_to_websocket(incoming: TcpStream, url: &str) -> Result<String> {
-    let handshake = timeout(HANDSHAKE_TIMEOUT, connect_async(url)).await;
+    let connect = connect_async_with_config(url, Some(byte_stream_config()));
+    let handshake = timeout(HANDSHAKE_TIMEOUT, connect).await;
     let (socket, _response) = handshake
         .with_context(|| format!("no answer from {url}"))?
         .with_context(|| format!("cannot connect to {url}"))?;

@@ -1,5 +1,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![doc = include_str!("../README.md")]
+// its example needs the feature
+#![cfg_attr(any(not(doctest), feature = "handshake"), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 // nothing that a peer, a configuration or an order of polls brings about may panic
@@ -14,7 +15,7 @@ pub use crate::{
     event::WsEvent,
     ws_stream::{
         CloseEvent, TextMessages, UncleanEnd, Writes, WsConfig, WsCounters, WsMeta, WsState,
-        WsStream,
+        WsStream, byte_stream_config,
     },
 };
 

@@ -5,6 +5,8 @@ mod config;
 mod control;
 mod engine;
 mod futures_io;
+#[cfg(feature = "handshake")]
+mod handshake;
 mod meta;
 mod notifier;
 mod outbox;
@@ -22,14 +24,15 @@ use std::{fmt, sync::Arc};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use async_tungstenite::WebSocketStream;
 use pharos::{Observable, Observe, ObserveConfig};
+use tungstenite::protocol::Role;
 
 pub use self::{
     close::CloseEvent,
-    config::{TextMessages, UncleanEnd, Writes, WsConfig},
+    config::{TextMessages, UncleanEnd, Writes, WsConfig, byte_stream_config},
     meta::{WsCounters, WsMeta, WsState},
 };
 
-use self::engine::Engine;
+use self::{config::Choices, engine::Engine};
 use crate::{WsErr, WsEvent};
 
 /// A websocket as a stream of bytes.
@@ -95,7 +98,42 @@ where
     /// The same, where there is a choice as `config` says.
     #[must_use]
     pub fn with_config(inner: WebSocketStream<S>, config: WsConfig) -> Self {
-        Self { engine: Engine::new(inner, config) }
+        Self::from_parts(inner, config.choices)
+    }
+
+    /// Makes a byte stream of a transport on which a handshake was done by other means.
+    ///
+    /// Without `config`, with every default, and with [`byte_stream_config`] instead of the larger
+    /// buffers and limits of tungstenite. Does not wait for anything.
+    ///
+    /// # Panics
+    ///
+    /// If `max_write_buffer_size` of the `WebSocketConfig` is not larger than `write_buffer_size`.
+    pub async fn from_raw_socket(transport: S, role: Role, config: Option<WsConfig>) -> Self {
+        let (websocket, choices) = config.unwrap_or_default().split();
+        let inner = WebSocketStream::from_raw_socket(transport, role, Some(websocket)).await;
+        Self::from_parts(inner, choices)
+    }
+
+    /// The same, where `part` was already read from the transport, behind the handshake.
+    ///
+    /// # Panics
+    ///
+    /// As [`from_raw_socket`](Self::from_raw_socket).
+    pub async fn from_partially_read(
+        transport: S,
+        part: Vec<u8>,
+        role: Role,
+        config: Option<WsConfig>,
+    ) -> Self {
+        let (websocket, choices) = config.unwrap_or_default().split();
+        let inner =
+            WebSocketStream::from_partially_read(transport, part, role, Some(websocket)).await;
+        Self::from_parts(inner, choices)
+    }
+
+    fn from_parts(inner: WebSocketStream<S>, choices: Choices) -> Self {
+        Self { engine: Engine::new(inner, choices) }
     }
 }
 

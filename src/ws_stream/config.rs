@@ -1,6 +1,6 @@
 //! `WsConfig`: what a stream does where the I/O traits leave a choice.
 
-use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 use super::close::close_frame;
 use crate::WsErr;
@@ -23,8 +23,15 @@ use crate::WsErr;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct WsConfig {
+    pub(super) choices: Choices,
+    websocket: Option<WebSocketConfig>,
+}
+
+/// What the stream itself needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Choices {
     pub(super) text_messages: TextMessages,
     pub(super) unclean_end: UncleanEnd,
     pub(super) writes: Writes,
@@ -42,19 +49,19 @@ impl WsConfig {
     /// What is done with text messages of the peer. Default: [`TextMessages::Refuse`].
     #[must_use]
     pub fn text_messages(self, text_messages: TextMessages) -> Self {
-        Self { text_messages, ..self }
+        Self { choices: Choices { text_messages, ..self.choices }, ..self }
     }
 
     /// What reads return where the peer broke the stream off. Default: [`UncleanEnd::EndOfFile`].
     #[must_use]
     pub fn unclean_end(self, unclean_end: UncleanEnd) -> Self {
-        Self { unclean_end, ..self }
+        Self { choices: Choices { unclean_end, ..self.choices }, ..self }
     }
 
     /// When written data leaves. Default: [`Writes::AtOnce`].
     #[must_use]
     pub fn writes(self, writes: Writes) -> Self {
-        Self { writes, ..self }
+        Self { choices: Choices { writes, ..self.choices }, ..self }
     }
 
     /// The largest message that is sent, in bytes of payload. Default: 65 536.
@@ -65,7 +72,7 @@ impl WsConfig {
     /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     #[must_use]
     pub fn max_message(self, bytes: usize) -> Self {
-        Self { max_message: bytes, ..self }
+        Self { choices: Choices { max_message: bytes, ..self.choices }, ..self }
     }
 
     /// The code and reason in the close frame that `poll_close` (tokio: `poll_shutdown`) sends.
@@ -78,11 +85,29 @@ impl WsConfig {
     /// - [`WsErr::InvalidCloseCode`]: a code that must not be sent, as for `WsMeta::close`.
     /// - [`WsErr::ReasonTooLong`]: a reason of more than 123 bytes.
     pub fn close_frame(self, code: u16, reason: &str) -> Result<Self, WsErr> {
-        Ok(Self { close_frame: Some(Box::new(close_frame(code, reason)?)), ..self })
+        let close_frame = Some(Box::new(close_frame(code, reason)?));
+        Ok(Self { choices: Choices { close_frame, ..self.choices }, ..self })
+    }
+
+    /// The buffers and limits of a websocket that the stream makes. Default: [`byte_stream_config`].
+    ///
+    /// For [`WsStream::from_raw_socket`](crate::WsStream::from_raw_socket) and the other constructors
+    /// that are given a transport. [`WsStream::with_config`](crate::WsStream::with_config) is given a
+    /// websocket, which has its own.
+    #[must_use]
+    pub fn websocket(self, websocket: WebSocketConfig) -> Self {
+        Self { websocket: Some(websocket), ..self }
     }
 }
 
-impl Default for WsConfig {
+impl WsConfig {
+    /// What the stream makes of a transport itself, and the rest.
+    pub(super) fn split(self) -> (WebSocketConfig, Choices) {
+        (self.websocket.unwrap_or_else(byte_stream_config), self.choices)
+    }
+}
+
+impl Default for Choices {
     fn default() -> Self {
         Self {
             text_messages: TextMessages::default(),
@@ -149,6 +174,34 @@ pub enum Writes {
     /// [`WsErr::Closed`](crate::WsErr::Closed) if it was the peer that closed.
     Collect(usize),
 }
+
+/// The [`WebSocketConfig`] that suits streams of bytes: the default of the constructors that are given a
+/// transport, and good for those of async-tungstenite too.
+///
+/// | setting, in bytes | this | tungstenite's default |
+/// | --- | --- | --- |
+/// | `read_buffer_size` | 20 KiB | 128 KiB |
+/// | `max_message_size` | 16 MiB | 64 MiB |
+///
+/// - tungstenite holds a read buffer for each connection, and fills it with zeros whenever it tries to
+///   read, also in vain. With this one, a message of 16 KiB arrives in one read, many small ones too,
+///   and one of any size does not need more processor time than with a larger buffer, or hardly.
+///   Smaller buffers suit very many connections that carry little at a time.
+/// - A message, which is in memory as a whole before its first byte is read, may be as large as
+///   tungstenite lets a single frame be, which is the default `max_frame_size`. Senders that make
+///   streams of bytes into messages use far smaller ones.
+///
+/// The write buffer is tungstenite's default. It takes memory only when data waits for the transport,
+/// and the stream itself bounds how much that is.
+#[must_use]
+pub fn byte_stream_config() -> WebSocketConfig {
+    let config = WebSocketConfig::default();
+    config.read_buffer_size(READ_BUFFER).max_message_size(config.max_frame_size)
+}
+
+/// How much of what arrived is taken from the transport in one read, in bytes: a frame of 16 KiB with
+/// its header, and the header of the next.
+const READ_BUFFER: usize = 20 * 1024;
 
 /// The largest message that is sent unless configured otherwise, in bytes. The cost of a partial write
 /// to the transport grows with the message, and every receiver takes one of this size.

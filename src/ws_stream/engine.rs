@@ -6,8 +6,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tungstenite::protocol::CloseFrame;
+
 use super::{
-    config::{Writes, WsConfig},
+    config::{Choices, TextMessages, UncleanEnd, Writes},
     control::Owner,
     notifier::Notifier,
     outbox::Outbox,
@@ -24,7 +26,11 @@ pub(super) struct Engine<T> {
     pub(super) write: WriteState,
     pub(super) outbox: Outbox,
     pub(super) unflushed: Unflushed,
-    pub(super) config: WsConfig,
+    pub(super) text_messages: TextMessages,
+    pub(super) unclean_end: UncleanEnd,
+    pub(super) close_frame: Option<Box<CloseFrame>>,
+    /// Small writes become one message.
+    pub(super) collects: bool,
     /// The largest message that is sent, in bytes.
     pub(super) message_limit: usize,
     /// Why the end of the stream is an error, if it will be one.
@@ -36,17 +42,20 @@ pub(super) struct Engine<T> {
     pub(super) both: Waker,
     /// The last poll for reading was `Pending`.
     pub(super) reader_sleeps: bool,
+    /// The writer's task may be woken.
+    pub(super) is_writer_parked: bool,
 }
 
 impl<T: Socket> Engine<T> {
-    pub(super) fn new(socket: T, config: WsConfig) -> Self {
+    pub(super) fn new(socket: T, choices: Choices) -> Self {
         let control = Owner::default();
-        let message_limit = match config.writes {
-            // unless the socket turns out to mask what it sends
-            Writes::AtOnce => message_limit(socket.config(), &config, false),
-            // what is accepted has to fit, masked or not
-            Writes::Collect(size) => size.min(message_limit(socket.config(), &config, true)),
+        let Choices { text_messages, unclean_end, writes, max_message, close_frame } = choices;
+        let (collects, max_message) = match writes {
+            Writes::AtOnce => (false, max_message),
+            Writes::Collect(size) => (true, max_message.min(size)),
         };
+        // what is collected has to fit, masked or not; else the socket tells whether it masks
+        let message_limit = max_message.min(message_limit(socket.config(), collects));
         // whoever had the socket before may have left something in it
         let mut unflushed = Unflushed::default();
         unflushed.add_unknown();
@@ -56,12 +65,16 @@ impl<T: Socket> Engine<T> {
             outbox: Outbox::default(),
             unflushed,
             message_limit,
-            config,
+            text_messages,
+            unclean_end,
+            close_frame,
+            collects,
             unclean: None,
             notifier: Notifier::default(),
             both: Waker::from(Arc::clone(&control)),
             control,
             reader_sleeps: false,
+            is_writer_parked: false,
             socket,
         }
     }
@@ -82,6 +95,13 @@ impl<T: Socket> Engine<T> {
         if let Some(frame) = close {
             tracing::debug!(code = %frame.code, "a handle closes the websocket");
             self.begin_close(Some(Box::new(frame)), Whose::CALLER | Whose::HANDLE);
+        }
+    }
+
+    /// Has a task that was parked after it took note of the requests look at them again.
+    pub(super) fn wake_if_asked(&self, cx: &Context<'_>) {
+        if self.control.is_asked() {
+            cx.waker().wake_by_ref();
         }
     }
 

@@ -13,12 +13,19 @@ use crate::{WsErr, WsEvent};
 
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
+    /// Most streams have none.
+    audience: Option<Box<Audience>>,
+    /// `Closed` has been queued: the last event.
+    closed: bool,
+}
+
+/// Who is told, and what they will be told.
+#[derive(Debug, Default)]
+struct Audience {
     /// Each has one observer.
     observers: Vec<Pharos<WsEvent>>,
     /// Events that a bounded observer has no room for yet. Short: nothing is read meanwhile.
     queue: VecDeque<WsEvent>,
-    /// `Closed` has been queued: the last event.
-    closed: bool,
 }
 
 impl Notifier {
@@ -31,8 +38,7 @@ impl Notifier {
             if self.closed && self.is_idle() {
                 return Err(WsErr::Closed);
             }
-            self.forget_the_gone();
-            self.observers.push(observer);
+            self.adopt(vec![observer]);
             Ok(events)
         })
     }
@@ -40,16 +46,18 @@ impl Notifier {
     /// Takes observers that were made elsewhere. They are told what is queued too.
     pub(super) fn adopt(&mut self, observers: Vec<Pharos<WsEvent>>) {
         if !observers.is_empty() {
-            self.forget_the_gone();
-            self.observers.extend(observers);
+            let audience = self.audience.get_or_insert_default();
+            audience.forget_the_gone();
+            audience.observers.extend(observers);
         }
     }
 
     /// Queues an event, which is made only if somebody observes.
     pub(super) fn push(&mut self, event: impl FnOnce() -> WsEvent) {
-        self.forget_the_gone();
-        if !self.closed && !self.observers.is_empty() {
-            self.queue.push_back(event());
+        let Some(audience) = &mut self.audience else { return };
+        audience.forget_the_gone();
+        if !self.closed && !audience.observers.is_empty() {
+            audience.queue.push_back(event());
         }
     }
 
@@ -65,25 +73,40 @@ impl Notifier {
     /// How many observers there are.
     #[cfg(test)]
     pub(super) fn observers(&self) -> usize {
-        self.observers.len()
+        self.audience.as_ref().map_or(0, |audience| audience.observers.len())
     }
 
     /// Whether every event was delivered.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+        self.audience.as_ref().is_none_or(|audience| audience.queue.is_empty())
     }
 
     /// Delivers what is queued; `Pending` while a bounded observer is full.
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_idle() {
+        if let Some(audience) = &mut self.audience {
+            ready!(audience.poll_deliver(cx));
+        }
+        if self.closed {
+            self.end();
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the streams of events.
+    fn end(&mut self) {
+        self.audience = None;
+    }
+}
+
+impl Audience {
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.queue.is_empty() {
             self.forget_the_gone();
             ready!(self.poll_room(cx));
             if let Some(event) = self.queue.pop_front() {
                 self.send(&event);
             }
-        }
-        if self.closed {
-            self.end();
         }
         Poll::Ready(())
     }
@@ -106,11 +129,6 @@ impl Notifier {
     fn forget_the_gone(&mut self) {
         // `Pharos` forgets those who do not wait for events any more
         self.observers.retain_mut(|observer| observer.num_observers() > 0);
-    }
-
-    /// Ends the streams of events.
-    fn end(&mut self) {
-        self.observers.clear();
     }
 }
 

@@ -69,8 +69,12 @@ pub(super) enum Next {
 
 impl<T: Socket> Engine<T> {
     /// Adds what fits of `bufs` to what was collected.
-    pub(super) fn poll_collect(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let drained = self.poll_drain(Halves::WRITE);
+    pub(super) fn poll_collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let drained = self.poll_drain_as_writer(cx);
         let WriteState::Open = self.write else {
             return self.poll_write_error(drained);
         };
@@ -83,6 +87,7 @@ impl<T: Socket> Engine<T> {
         }
         let length = self.gather(bufs, room);
         if length == room {
+            self.park_writer(cx);
             self.release_collected();
             self.drain_again(drained);
             self.take_failure()?;

@@ -67,9 +67,7 @@ impl<T: Socket> Engine<T> {
         if self.reader_sleeps {
             // the writer or a handle may leave something behind for the reader to move on
             self.control.tasks.park_reader(cx.waker());
-            if self.control.is_asked() {
-                cx.waker().wake_by_ref();
-            }
+            self.wake_if_asked(cx);
         }
         ready!(filled)?;
         Poll::Ready(Ok(match &self.read {
@@ -257,7 +255,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn on_text(&mut self, text: Utf8Bytes) {
-        match self.config.text_messages {
+        match self.text_messages {
             TextMessages::PassBytes => self.on_data(text.into()),
             TextMessages::Refuse => self.on_refused_text(),
         }
@@ -289,7 +287,7 @@ impl<T: Socket> Engine<T> {
     /// Tells what broke the stream off: the observers, and perhaps the reader when it gets there.
     fn on_unclean(&mut self, error: WsErr) {
         let error = Arc::new(error);
-        if let UncleanEnd::Error = self.config.unclean_end {
+        if let UncleanEnd::Error = self.unclean_end {
             self.unclean = Some(Arc::clone(&error));
         }
         self.push_event(|| WsEvent::Error(error));

@@ -17,7 +17,7 @@ use tungstenite::{
 };
 
 use super::{
-    config::WsConfig,
+    config::Choices,
     engine::Engine,
     notifier::Notifier,
     read::ReadState,
@@ -111,7 +111,7 @@ fn pending_if<E>(blocked: bool) -> Poll<Result<(), E>> {
 
 fn engine(incoming: impl IntoIterator<Item = Message>) -> Engine<Scripted> {
     let incoming = incoming.into_iter().map(|message| Some(Ok(message))).collect();
-    Engine::new(Scripted { incoming, ..Scripted::default() }, WsConfig::default())
+    Engine::new(Scripted { incoming, ..Scripted::default() }, Choices::default())
 }
 
 fn observe(engine: &mut Engine<Scripted>) -> pharos::Events<WsEvent> {
@@ -381,8 +381,9 @@ fn the_message_limit_is_the_smallest_of_all() {
         (room(65_546), 65_536, 65_535),
         (room(65_550), 65_536, 65_536),
     ];
+    let Choices { max_message, .. } = Choices::default();
     for (config, unmasked, masked) in table {
-        assert_eq!(message_limit(&config, &WsConfig::default(), false), unmasked, "{config:?}");
-        assert_eq!(message_limit(&config, &WsConfig::default(), true), masked, "{config:?}");
+        let limit = |is_masked| message_limit(&config, is_masked).min(max_message);
+        assert_eq!((limit(false), limit(true)), (unmasked, masked), "{config:?}");
     }
 }

@@ -30,7 +30,6 @@ use tungstenite::{
 
 use super::{
     close::{MAX_CONTROL_HEADER, MAX_CONTROL_PAYLOAD},
-    config::{Writes, WsConfig},
     engine::{Engine, io_event},
     read::ReadState,
     socket::Socket,
@@ -120,33 +119,36 @@ impl<T: Socket> Engine<T> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.poll_as_writer(cx, |engine| match engine.config.writes {
-            Writes::AtOnce => engine.poll_send_message(bufs),
-            Writes::Collect(_) => engine.poll_collect(bufs),
+        self.poll_as_writer(cx, |engine, cx| {
+            if engine.collects {
+                engine.poll_collect(cx, bufs)
+            } else {
+                engine.poll_send_message(cx, bufs)
+            }
         })
     }
 
     /// Resolves when the transport has everything that was written.
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_as_writer(cx, |engine| {
+        self.poll_as_writer(cx, |engine, cx| {
             engine.release_collected();
-            engine.poll_all_sent()
+            engine.poll_all_sent(cx)
         })
     }
 
     /// Resolves when the transport has everything that was written, and a close frame.
     pub(super) fn poll_close_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_as_writer(cx, |engine| {
+        self.poll_as_writer(cx, |engine, cx| {
             if let WriteState::Open = engine.write {
                 tracing::debug!("closing the websocket");
-                engine.begin_close(engine.config.close_frame.clone(), Whose::CALLER);
+                engine.begin_close(engine.close_frame.clone(), Whose::CALLER);
             }
-            engine.poll_all_sent()
+            engine.poll_all_sent(cx)
         })
     }
 
-    fn poll_all_sent(&mut self) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(Halves::WRITE));
+    fn poll_all_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain_as_writer(cx));
         Poll::Ready(self.take_failure())
     }
 
@@ -311,33 +313,54 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Runs a poll of the writing half. Its task is woken for as long as something is unflushed.
+    #[inline]
     fn poll_as_writer<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
-        self.control.tasks.park_writer(cx.waker());
         self.see_requests();
-        let result = poll(self);
+        let result = poll(self, cx);
         if self.is_finishing() && self.poll_finish().is_ready() {
             self.control.tasks.wake_halves(Halves::READ);
         }
         // never waited for: observers do not hold up writing
         let _ = self.poll_events();
-        if result.is_ready() && self.is_drained() {
+        if result.is_pending() {
+            self.wake_if_asked(cx);
+        } else if self.is_writer_parked && self.is_drained() {
+            self.is_writer_parked = false;
             self.control.tasks.unpark_writer();
         }
         result
     }
 
-    fn poll_send_message(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let drained = self.poll_drain(Halves::WRITE);
+    pub(super) fn poll_drain_as_writer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_drained() {
+            self.park_writer(cx);
+        }
+        self.poll_drain(Halves::WRITE)
+    }
+
+    /// Comes before the poll that may be `Pending`.
+    pub(super) fn park_writer(&mut self, cx: &mut Context<'_>) {
+        self.is_writer_parked = true;
+        self.control.tasks.park_writer(cx.waker());
+    }
+
+    fn poll_send_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let drained = self.poll_drain_as_writer(cx);
         let WriteState::Open = self.write else {
             return self.poll_write_error(drained);
         };
         if drained.is_pending() && !self.has_room(self.message_length(bufs)) {
             return Poll::Pending;
         }
+        self.park_writer(cx);
         let cx = &mut Context::from_waker(&self.both);
         let sent = match ready!(self.socket.poll_ready_unpin(cx)) {
             Ok(()) => self.send_message(bufs),
@@ -400,7 +423,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn masked_limit(&self) -> usize {
-        message_limit(self.socket.config(), &self.config, true)
+        self.message_limit.min(message_limit(self.socket.config(), true))
     }
 
     /// Copies up to `room` bytes into the buffer; returns how many.
@@ -502,13 +525,11 @@ fn total_length(bufs: &[IoSlice<'_>]) -> usize {
     bufs.iter().fold(0, |sum, buf| sum.saturating_add(buf.len()))
 }
 
-/// The payload of the largest message that may be sent, in bytes.
-pub(super) fn message_limit(config: &WebSocketConfig, stream: &WsConfig, masked: bool) -> usize {
-    stream
-        .max_message
+/// The payload of the largest message that the websocket takes, in bytes.
+pub(super) fn message_limit(config: &WebSocketConfig, masked: bool) -> usize {
+    max_payload(config.max_write_buffer_size, masked)
         .min(config.max_message_size.unwrap_or(usize::MAX))
         .min(config.max_frame_size.unwrap_or(usize::MAX))
-        .min(max_payload(config.max_write_buffer_size, masked))
 }
 
 /// The largest payload that fits into `room` bytes together with its frame header.

@@ -4,11 +4,13 @@ use std::process::{Command, Output};
 
 /// An example with the features that this test was built with.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
-    let features = if cfg!(feature = "tokio_io") { "tokio_io" } else { "" };
+    let mut features = Vec::new();
+    features.extend(cfg!(feature = "tokio_io").then_some("tokio_io"));
+    features.extend(cfg!(feature = "handshake").then_some("handshake"));
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["run", "--quiet", "--features", features, "--example", name, "--"])
+        .args(["run", "--quiet", "--features", &features.join(","), "--example", name, "--"])
         .args(arguments);
     command
 }
@@ -39,16 +41,19 @@ fn echo() {
 }
 
 #[test]
+#[cfg(feature = "handshake")]
 fn close() {
     assert_says("close", &[], &["one last thing", "dropped the connection after"]);
 }
 
 #[test]
+#[cfg(feature = "handshake")]
 fn events() {
     assert_says("events", &[], &["ping", "pong", "close frame: 1001", "text message", "closed"]);
 }
 
 #[test]
+#[cfg(feature = "handshake")]
 fn keepalive() {
     let expected = [
         "ping 1: ",
@@ -62,23 +67,25 @@ fn keepalive() {
 }
 
 #[test]
+#[cfg(feature = "handshake")]
 fn futures_codec() {
     assert_says("futures_codec", &[], &["GOOD MORNING", "both ends closed"]);
 }
 
 #[test]
+#[cfg(feature = "handshake")]
 fn tls() {
     assert_says("tls", &[], &["came back over TLS, unchanged", "client: closed"]);
 }
 
 #[test]
-#[cfg(feature = "tokio_io")]
+#[cfg(all(feature = "handshake", feature = "tokio_io"))]
 fn tokio_codec() {
     assert_says("tokio_codec", &[], &["HOW DO YOU DO?", "both ends closed"]);
 }
 
 #[test]
-#[cfg(feature = "tokio_io")]
+#[cfg(all(feature = "handshake", feature = "tokio_io"))]
 fn tunnel() {
     assert_says("tunnel", &[], &["got back everything that they sent"]);
 }
@@ -104,7 +111,7 @@ fn the_two_ends_of_echo_run_apart() {
 }
 
 #[test]
-#[cfg(feature = "tokio_io")]
+#[cfg(all(feature = "handshake", feature = "tokio_io"))]
 fn the_tunnel_explains_itself() {
     assert_says("tunnel", &["--help"], &["server", "client", "Usage"]);
     assert_says("tunnel", &["client", "--help"], &["--listen", "--to"]);

@@ -12,6 +12,7 @@ mod examples;
 mod handles;
 mod limits;
 mod log;
+mod opening;
 mod properties;
 mod reading;
 mod simulation;

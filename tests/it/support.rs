@@ -150,9 +150,15 @@ pub fn connect_with(role: Role, config: WsConfig) -> (WsStream<Wire>, Peer) {
 }
 
 pub fn socket(role: Role, config: Option<WebSocketConfig>) -> (WebSocketStream<Wire>, Peer) {
+    let (wire, peer) = wire(role);
+    (now(WebSocketStream::from_raw_socket(wire, role, config)), peer)
+}
+
+/// The transport for a stream with this role.
+pub fn wire(role: Role) -> (Wire, Peer) {
     let state = State { room: usize::MAX, ..State::default() };
     let peer = Peer { role, state: Arc::new(Mutex::new(state)) };
-    (now(WebSocketStream::from_raw_socket(Wire(peer.clone()), role, config)), peer)
+    (Wire(peer.clone()), peer)
 }
 
 impl Peer {
