@@ -13,7 +13,7 @@ mod tokio_websockets;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use ws_stream_tungstenite::Writes;
+use ws_stream_tungstenite::{Writes, byte_stream_config};
 
 use self::ours::Ours;
 use crate::ends::{Contender, StreamContender};
@@ -95,25 +95,20 @@ pub trait Visitor {
 /// Shows every contender to `visitor`.
 pub fn visit_all(visitor: &mut impl Visitor) {
     let ours = Ours { socket: None, writes: Writes::AtOnce };
-    let ours_recommended = Ours { socket: Some(recommended()), ..ours };
+    let ours_recommended = Ours { socket: Some(byte_stream_config()), ..ours };
     let ours_collected = Ours { writes: Writes::Collect(COLLECTED), ..ours_recommended };
     visitor.stream(Who::Ours, ours);
     visitor.stream(Who::OursRecommended, ours_recommended);
     visitor.stream(Who::OursCollected, ours_collected);
     visitor.stream(Who::Published, published::Published);
     visitor.messages(Who::Messages, messages::Messages(WebSocketConfig::default()));
-    visitor.messages(Who::MessagesRecommended, messages::Messages(recommended()));
+    visitor.messages(Who::MessagesRecommended, messages::Messages(byte_stream_config()));
     visitor.stream(Who::ByteIo, byte_io::ByteIo);
     visitor.stream(Who::TokioTungstenite, tokio_tungstenite::TokioTungstenite);
     visitor.messages(Who::TokioWebsockets, tokio_websockets::TokioWebsockets);
     visitor.messages(Who::Fastwebsockets, fastwebsockets::Fastwebsockets);
     visitor.messages(Who::FastwebsocketsBuffered, fastwebsockets::Buffered);
     visitor.stream(Who::Plain, plain::Plain);
-}
-
-/// The configuration that is recommended for streams of bytes.
-fn recommended() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(32 * 1024)
 }
 
 /// The same configuration, with room for one message per write.
