@@ -151,7 +151,7 @@ fn fitting_operations(run: &mut dyn Run, wanted: Duration) -> Result<usize, Stri
     }
 }
 
-/// The order within a round: everybody is first once, and everybody comes before everybody.
+/// The order within a round. It turns, and turns round: nobody always runs after the same other.
 fn order(count: usize, round: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.rotate_left(round / 2 % count.max(1));
@@ -188,4 +188,37 @@ fn per_operation(cost: Duration, operations: usize) -> f64 {
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn scaled(operations: usize, factor: f64) -> usize {
     ((operations as f64 * factor) as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Quartiles, order};
+
+    #[test]
+    fn quartiles_lie_between_the_values_next_to_them() {
+        assert_eq!(quartiles(vec![4.0, 1.0, 3.0, 2.0]), ["1.75", "2.5", "3.25"]);
+    }
+
+    #[test]
+    fn one_value_is_all_its_quartiles() {
+        assert_eq!(quartiles(vec![7.0]), ["7"; 3]);
+    }
+
+    fn quartiles(values: Vec<f64>) -> [String; 3] {
+        let Quartiles { first, median, third } = Quartiles::of(values);
+        [first, median, third].map(|value| value.to_string())
+    }
+
+    #[test]
+    fn everybody_is_first_in_some_round_and_runs_once_in_each() {
+        let mut first = Vec::new();
+        for round in 0..6 {
+            let mut order = order(3, round);
+            first.push(order[0]);
+            order.sort_unstable();
+            assert_eq!(order, [0, 1, 2]);
+        }
+        first.sort_unstable();
+        assert_eq!(first, [0, 0, 1, 1, 2, 2]);
+    }
 }

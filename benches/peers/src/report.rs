@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contenders::Who,
     machine::Setting,
-    measure::{Measured, Outcome},
+    measure::{Measured, Outcome, Quartiles},
     scenarios::{MIB, Scenario, Transport, Work},
 };
 
@@ -36,7 +36,14 @@ impl Report {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(path, serde_json::to_string_pretty(self)? + "\n")
+        fs::write(path, self.to_json()?)
+    }
+
+    /// One scenario a line.
+    fn to_json(&self) -> io::Result<String> {
+        let results: Result<Vec<_>, _> = self.results.iter().map(serde_json::to_string).collect();
+        let (setting, results) = (serde_json::to_string(&self.setting)?, results?.join(",\n"));
+        Ok(format!("{{\"setting\":{setting},\n\"results\":[\n{results}\n]}}\n"))
     }
 
     /// The results over one transport of one kind of work, in any size.
@@ -81,7 +88,8 @@ impl Compared {
             _ => self.scenario.operation(),
         };
         println!("\n{}; {} rounds", self.scenario, self.rounds);
-        println!("{:>56}{:>8}{:>8}{:>8}", format!("ns per {unit}"), "x d", "x r", "x c");
+        let cost = format!("ns per {unit}");
+        println!("{cost:>56}{:>20}{:>8}{:>8}{:>8}", "quartiles", "x d", "x r", "x c");
         for who in Who::all() {
             println!("  {:<32}{}", who.label(), self.line(*who));
         }
@@ -91,13 +99,15 @@ impl Compared {
         let measured = match self.contenders.get(&who) {
             Some(Outcome::Measured(measured)) => measured,
             Some(Outcome::Fails(reason)) => return format!("{:>22}: {reason}", "fails"),
-            None => return format!("{:>22}{:>8}{:>8}{:>8}", "–", "–", "–", "–"),
+            None => return format!("{:>22}", "–"),
         };
         let over = [Who::Ours, Who::OursRecommended, Who::OursCollected].map(|ours| {
             measured.over.get(&ours).map_or("–".to_owned(), |over| format!("{:.2}", over.median))
         });
-        let cost = self.per_unit(measured.cost.median);
-        format!("{cost:>22.0}{:>8}{:>8}{:>8}", over[0], over[1], over[2])
+        let Quartiles { first, median, third } = measured.cost;
+        let [first, median, third] = [first, median, third].map(|cost| self.per_unit(cost));
+        let spread = format!("{first:.0}–{third:.0}");
+        format!("{median:>22.0}{spread:>20}{:>8}{:>8}{:>8}", over[0], over[1], over[2])
     }
 
     /// A cost per operation as it is shown: per MiB for huge writes.
