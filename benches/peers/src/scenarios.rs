@@ -1,0 +1,375 @@
+//! What is compared: workloads, over which transport, in which direction.
+
+use std::{fmt, io, net::Ipv4Addr, time::Duration};
+
+use bytes::Bytes;
+use rustix::net::sockopt::set_tcp_congestion;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::DuplexStream,
+    net::{TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::{
+    contenders::{Visitor, Who, visit_all},
+    ends::{ByteStream, Contender, End, Role, StreamContender, Streamed},
+    workloads::{Codec, Job, Lines, Pace, Ran, duplex, exchange, items, one_way},
+};
+
+/// One thing that every contender does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scenario {
+    pub work: Work,
+    /// How much one operation sends, in bytes.
+    pub size: usize,
+    pub transport: Transport,
+    pub direction: Direction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Many writes, flushed at the end.
+    Writes,
+    /// Many writes, each flushed.
+    FlushedWrites,
+    /// A request, and its response of the same size.
+    Exchange,
+    /// One write, which is waited for.
+    HugeWrite,
+    /// Lines through `LinesCodec`, flushed at the end.
+    Lines,
+    /// Frames through `LengthDelimitedCodec`, flushed at the end.
+    Frames,
+    /// Writes that come back, in two tasks.
+    Duplex,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// `tokio::io::duplex` of 256 KiB.
+    Pipe,
+    /// A loopback connection without Nagle's algorithm, and without pacing.
+    Tcp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Masked.
+    ToServer,
+    /// Not masked.
+    ToClient,
+    /// There and back.
+    Both,
+}
+
+/// Every scenario, in the order of the report.
+pub fn all() -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for (work, sizes) in WORK {
+        let directions: &[Direction] = match work {
+            Work::Exchange | Work::Duplex => &[Direction::Both],
+            _ => &[Direction::ToServer, Direction::ToClient],
+        };
+        for &size in *sizes {
+            for transport in [Transport::Tcp, Transport::Pipe] {
+                for &direction in directions {
+                    scenarios.push(Scenario { work: *work, size, transport, direction });
+                }
+            }
+        }
+    }
+    scenarios
+}
+
+impl Scenario {
+    /// What one operation is, for "ns per …".
+    pub fn operation(self) -> &'static str {
+        match self.work {
+            Work::Writes | Work::FlushedWrites | Work::HugeWrite => "write",
+            Work::Exchange => "exchange",
+            Work::Lines => "line",
+            Work::Frames => "frame",
+            Work::Duplex => "write and its echo",
+        }
+    }
+
+    /// Whether `who` takes part.
+    pub fn suits(self, who: Who) -> bool {
+        match who {
+            // collects, for which there has to be something to collect
+            Who::OursCollected => self.work != Work::HugeWrite,
+            Who::FastwebsocketsBuffered => self.work == Work::Writes,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let work = match self.work {
+            Work::Writes => "writes of",
+            Work::FlushedWrites => "flushed writes of",
+            Work::Exchange => "requests and responses of",
+            Work::HugeWrite => "one write of",
+            Work::Lines => "LinesCodec, lines of",
+            Work::Frames => "LengthDelimitedCodec, frames of",
+            Work::Duplex => "two tasks and an echo, writes of",
+        };
+        let transport = match self.transport {
+            Transport::Pipe => "pipe",
+            Transport::Tcp => "tcp",
+        };
+        let direction = match self.direction {
+            Direction::ToServer => ", client to server",
+            Direction::ToClient => ", server to client",
+            Direction::Both => "",
+        };
+        write!(f, "{work} {}, {transport}{direction}", Size(self.size))
+    }
+}
+
+/// A number of bytes, for people.
+pub struct Size(pub usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            size if size >= MIB => write!(f, "{} MiB", size / MIB),
+            size if size >= KIB => write!(f, "{} KiB", size / KIB),
+            size => write!(f, "{size} B"),
+        }
+    }
+}
+
+/// A contender in a scenario, connected.
+pub trait Run {
+    /// Runs a number of operations and returns what they cost together.
+    ///
+    /// After a failure, every run fails.
+    fn run(&mut self, operations: usize, check: bool) -> Result<Duration, String>;
+}
+
+/// A contender, ready to run.
+pub type Entrant = (Who, Box<dyn Run>);
+
+/// Connects those contenders that `wanted` takes.
+pub fn connect(scenario: Scenario, wanted: &dyn Fn(Who) -> bool) -> Vec<Entrant> {
+    let data = letters(scenario.size);
+    let mut entrants = Entrants { scenario, wanted, data, entered: Vec::new() };
+    visit_all(&mut entrants);
+    entrants.entered
+}
+
+/// Letters, in an order that repeats only after 26 times 251 of them.
+fn letters(count: usize) -> Bytes {
+    let mut alphabet = (b'a'..=b'z').cycle();
+    let mut letters = Vec::with_capacity(count);
+    while letters.len() < count {
+        alphabet.next(); // so that the next lot begins with another letter
+        letters.extend(alphabet.by_ref().take(251.min(count - letters.len())));
+    }
+    letters.into()
+}
+
+struct Entrants<'w> {
+    scenario: Scenario,
+    wanted: &'w dyn Fn(Who) -> bool,
+    data: Bytes,
+    entered: Vec<Entrant>,
+}
+
+impl Visitor for Entrants<'_> {
+    fn messages(&mut self, who: Who, contender: impl Contender) {
+        if self.takes(who) {
+            match self.scenario.transport {
+                Transport::Pipe => self.enter::<Pipe>(who, contender),
+                Transport::Tcp => self.enter::<Tcp>(who, contender),
+            }
+        }
+    }
+
+    fn stream(&mut self, who: Who, contender: impl StreamContender) {
+        if self.takes(who) {
+            match (self.scenario.work, self.scenario.transport) {
+                (Work::Lines, Transport::Pipe) => self.enter_codec::<Lines, Pipe>(who, contender),
+                (Work::Lines, Transport::Tcp) => self.enter_codec::<Lines, Tcp>(who, contender),
+                (Work::Frames, Transport::Pipe) => {
+                    self.enter_codec::<LengthDelimitedCodec, Pipe>(who, contender);
+                }
+                (Work::Frames, Transport::Tcp) => {
+                    self.enter_codec::<LengthDelimitedCodec, Tcp>(who, contender);
+                }
+                _ => self.messages(who, Streamed(contender)),
+            }
+        }
+    }
+}
+
+impl Entrants<'_> {
+    fn takes(&self, who: Who) -> bool {
+        self.scenario.suits(who) && (self.wanted)(who)
+    }
+
+    /// Every workload that is not a codec's, which takes a stream.
+    fn enter<D: Dial>(&mut self, who: Who, contender: impl Contender) {
+        let runtime = runtime();
+        let ends = runtime.block_on(async {
+            let (client, server) = D::dial().await.expect("there is room for a connection");
+            (contender.end(client, Role::Client).await, contender.end(server, Role::Server).await)
+        });
+        let ends = self.sender_first(ends);
+        match self.scenario.work {
+            Work::Writes => self.add(who, runtime, ends, |e, job| one_way(e, job, Pace::Streaming)),
+            Work::FlushedWrites => {
+                self.add(who, runtime, ends, |e, job| one_way(e, job, Pace::Flushing));
+            }
+            Work::HugeWrite => {
+                self.add(who, runtime, ends, |e, job| one_way(e, job, Pace::Waiting));
+            }
+            Work::Exchange => self.add(who, runtime, ends, exchange),
+            Work::Duplex => {
+                let (client, server) = ends;
+                let (writer, reader) = client.halves();
+                self.add(who, runtime, (writer, reader, server), duplex);
+            }
+            Work::Lines | Work::Frames => {}
+        }
+    }
+
+    fn enter_codec<C: Codec, D: Dial>(&mut self, who: Who, contender: impl StreamContender) {
+        let runtime = runtime();
+        let ends = runtime.block_on(async {
+            let (client, server) = D::dial().await.expect("there is room for a connection");
+            let client = contender.stream(client, Role::Client).await;
+            let server = contender.stream(server, Role::Server).await;
+            (Framed::new(client, C::new()), Framed::new(server, C::new()))
+        });
+        let ends = self.sender_first(ends);
+        self.add(who, runtime, ends, items);
+    }
+
+    fn sender_first<E>(&self, (client, server): (E, E)) -> (E, E) {
+        match self.scenario.direction {
+            Direction::ToServer | Direction::Both => (client, server),
+            Direction::ToClient => (server, client),
+        }
+    }
+
+    fn add<E, F>(
+        &mut self,
+        who: Who,
+        runtime: Runtime,
+        ends: E,
+        work: impl Fn(E, Job) -> F + 'static,
+    ) where
+        E: Send + 'static,
+        F: Future<Output = Ran<E>> + Send + 'static,
+    {
+        let connected = Connected { open: Some((runtime, ends)), data: self.data.clone(), work };
+        self.entered.push((who, Box::new(connected)));
+    }
+}
+
+/// Two ends, the runtime on which both live, and what they do.
+struct Connected<E, W> {
+    open: Option<(Runtime, E)>,
+    data: Bytes,
+    work: W,
+}
+
+impl<E, F, W> Run for Connected<E, W>
+where
+    E: Send + 'static,
+    F: Future<Output = Ran<E>> + Send + 'static,
+    W: Fn(E, Job) -> F,
+{
+    fn run(&mut self, operations: usize, check: bool) -> Result<Duration, String> {
+        let (runtime, ends) = self.open.take().ok_or("failed before")?;
+        let job = Job { data: self.data.clone(), operations, check };
+        let work = (self.work)(ends, job);
+        // in a task of its own, so that the time limit is not polled along with it
+        let ran = runtime.block_on(async { timeout(TIME_LIMIT, tokio::spawn(work)).await });
+        let (ends, cost) = match ran {
+            Ok(joined) => joined.map_err(|error| error.to_string())??,
+            Err(_) => return Err(format!("takes more than {} s", TIME_LIMIT.as_secs())),
+        };
+        self.open = Some((runtime, ends));
+        Ok(cost)
+    }
+}
+
+/// How a transport is made.
+trait Dial {
+    type Transport: ByteStream;
+
+    fn dial() -> impl Future<Output = io::Result<(Self::Transport, Self::Transport)>>;
+}
+
+struct Pipe;
+
+impl Dial for Pipe {
+    type Transport = DuplexStream;
+
+    async fn dial() -> io::Result<(DuplexStream, DuplexStream)> {
+        Ok(tokio::io::duplex(PIPE_CAPACITY))
+    }
+}
+
+struct Tcp;
+
+impl Dial for Tcp {
+    type Transport = TcpStream;
+
+    async fn dial() -> io::Result<(TcpStream, TcpStream)> {
+        let socket = unpaced()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(1)?;
+        let client = unpaced()?.connect(listener.local_addr()?).await?;
+        let (server, _) = listener.accept().await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        Ok((client, server))
+    }
+}
+
+/// A socket whose connection is not slowed down on purpose.
+///
+/// Some systems have BBR for a default, which paces what it sends: each small packet then costs a
+/// timer, from some point of the connection on or not at all. Accepted connections are like their
+/// listener.
+fn unpaced() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    set_tcp_congestion(&socket, "cubic").or_else(|_| set_tcp_congestion(&socket, "reno"))?;
+    Ok(socket)
+}
+
+/// Both ends run on the thread of the comparison: no other has to be woken, none works beside it.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("the system has room for a poller")
+}
+
+/// What is measured, and at which sizes.
+const WORK: &[(Work, &[usize])] = &[
+    (Work::Writes, &[64, KIB, 16 * KIB, 64 * KIB, MIB]),
+    (Work::FlushedWrites, &[64, KIB]),
+    (Work::Exchange, &[64, 4 * KIB]),
+    (Work::HugeWrite, &[MIB, 4 * MIB, 8 * MIB, 15 * MIB, 64 * MIB]),
+    (Work::Lines, &[64]),
+    (Work::Frames, &[KIB]),
+    (Work::Duplex, &[KIB, 16 * KIB]),
+];
+
+pub const KIB: usize = 1024;
+pub const MIB: usize = 1024 * KIB;
+
+/// How much one direction of the pipe holds, in bytes: more than one frame of 64 KiB.
+const PIPE_CAPACITY: usize = 256 * KIB;
+
+/// After which a run counts as failed: it takes a tenth of that on the slowest machine.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
