@@ -77,20 +77,48 @@ impl<T: Socket> Engine<T> {
         if self.message_limit == 0 {
             return Poll::Ready(Err(into_io(WsErr::NoRoomForData)));
         }
-        let room = self.message_limit - self.outbox.buffer.len();
-        if room == 0 {
+        if self.outbox.buffer.len() == self.message_limit {
             return Poll::Pending; // a full message is due, and waits for the socket
         }
-        let length = self.gather(bufs, room);
-        if length == room {
-            self.release_collected();
+        let (length, is_full) = self.collect(bufs);
+        if is_full {
             self.drain_again(drained);
             self.take_failure()?;
-        } else if std::mem::take(&mut self.reader_sleeps) {
+        }
+        let has_rest = self.outbox.is_collecting() && !self.outbox.is_due;
+        if has_rest && std::mem::take(&mut self.reader_sleeps) {
             // it lets this leave, with what else this task writes until then
             self.control.tasks.wake_halves(Halves::READ);
         }
         Poll::Ready(Ok(length))
+    }
+
+    /// Collects as much of `bufs` as the socket has room for, and at most one message more. Returns how
+    /// many bytes that were, and whether they filled a message.
+    fn collect(&mut self, bufs: &[IoSlice<'_>]) -> (usize, bool) {
+        let mut length = 0;
+        loop {
+            let room = self.message_limit - self.outbox.buffer.len();
+            let part = self.gather(bufs, length, room);
+            length += part;
+            if part < room {
+                return (length, length > part);
+            }
+            self.release_collected();
+            if !self.give_full_message() {
+                return (length, true);
+            }
+        }
+    }
+
+    /// Gives the socket a full message, if it has room for it. Says whether it took it.
+    fn give_full_message(&mut self) -> bool {
+        let is_empty = self.unflushed.is_empty();
+        if let Poll::Ready(Err(error)) = self.poll_give_waiting(is_empty) {
+            self.on_write_error(error.into());
+            return false;
+        }
+        !self.outbox.is_due
     }
 
     /// Lets what was collected leave.

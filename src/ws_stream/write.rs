@@ -101,7 +101,7 @@ impl Unflushed {
         self.pongs
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.whose.is_empty()
     }
 
@@ -410,7 +410,7 @@ impl<T: Socket> Engine<T> {
     /// Puts one message into the socket, which is ready, and empty or has room for it.
     fn send_message(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, WsErr> {
         loop {
-            let length = self.gather(bufs, self.message_limit);
+            let length = self.gather(bufs, 0, self.message_limit);
             if length == 0 {
                 return Err(WsErr::NoRoomForData);
             }
@@ -430,14 +430,17 @@ impl<T: Socket> Engine<T> {
         self.message_limit.min(message_limit(self.socket.config(), true))
     }
 
-    /// Copies up to `room` bytes into the buffer; returns how many.
-    pub(super) fn gather(&mut self, bufs: &[IoSlice<'_>], room: usize) -> usize {
-        let length = total_length(bufs).min(room);
+    #[inline]
+    /// Copies up to `room` bytes behind the first `skip` into the buffer; returns how many.
+    pub(super) fn gather(&mut self, bufs: &[IoSlice<'_>], mut skip: usize, room: usize) -> usize {
+        let length = total_length(bufs).saturating_sub(skip).min(room);
         self.outbox.buffer.reserve(length);
         let mut left = length;
         for buf in bufs {
-            let part = &buf[..left.min(buf.len())];
+            let rest = &buf[skip.min(buf.len())..];
+            let part = &rest[..left.min(rest.len())];
             self.outbox.buffer.extend_from_slice(part);
+            skip = skip.saturating_sub(buf.len());
             left -= part.len();
         }
         length
@@ -449,7 +452,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Reacts to a failure of the socket's sending side. Reading goes on.
-    fn on_write_error(&mut self, error: WsErr) {
+    pub(super) fn on_write_error(&mut self, error: WsErr) {
         if let WriteState::Failed { .. } | WriteState::Closed | WriteState::ShutDown = self.write {
             return self.unflushed.give_up(); // a pong to a peer that can't be reached is no news
         }

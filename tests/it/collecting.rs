@@ -350,8 +350,37 @@ fn vectored_writes_are_collected_too() {
         assert_eq!(now(ws.write_vectored(&bufs)).unwrap(), 4);
     }
     let rest = [IoSlice::new(&[1; 900]), IoSlice::new(&[2; 900])];
-    assert_eq!(now(ws.write_vectored(&rest)).unwrap(), SIZE - 40);
+    assert_eq!(now(ws.write_vectored(&rest)).unwrap(), 1800);
     assert_eq!(sizes(&peer), [SIZE]);
+    now(ws.flush()).unwrap();
+    assert_eq!(sizes(&peer), [SIZE, 1840 - SIZE]);
+    let data = [b"0123".repeat(10), vec![1; 900], vec![2; 900]].concat();
+    assert_eq!(peer.sent_data(), data);
+}
+
+#[test]
+fn a_large_write_becomes_several_messages_that_leave_together() {
+    let (mut ws, peer) = client();
+    write_small(&mut ws, 10);
+    let before = peer.calls();
+    assert_eq!(now(ws.write(&[1; 4 * SIZE])).unwrap(), 4 * SIZE);
+    assert_eq!(sizes(&peer), [SIZE; 4]);
+    assert_eq!(peer.calls().writes, before.writes + 1);
+    now(ws.flush()).unwrap();
+    assert_eq!(sizes(&peer), [SIZE, SIZE, SIZE, SIZE, 80]);
+}
+
+#[test]
+fn a_large_write_takes_no_more_than_there_is_room_for() {
+    let (mut ws, peer) = client();
+    now(ws.flush()).unwrap();
+    peer.block();
+    let taken = now(ws.write(&vec![1; 1024 * 1024])).unwrap();
+    assert!((100_000..=130 * 1024).contains(&taken), "{taken} bytes");
+    assert!(ws.write(&[1]).now_or_never().is_none(), "the message is full");
+    peer.unblock();
+    now(ws.flush()).unwrap();
+    assert_eq!(peer.sent_data().len(), taken);
 }
 
 #[test]
