@@ -6,7 +6,6 @@ mod choices;
 mod closing;
 mod collecting;
 mod control_frames;
-mod costs;
 mod events;
 mod examples;
 mod handles;

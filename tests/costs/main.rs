@@ -1,4 +1,8 @@
-//! Allocations and transport calls in the steady state.
+//! What the stream costs, in what can be counted: the same on every machine, whatever the load is.
+
+#[path = "../it/support.rs"]
+#[expect(dead_code, reason = "the tests of the behaviour need more of it")]
+mod support;
 
 use std::task::Context;
 
