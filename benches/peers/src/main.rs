@@ -13,6 +13,8 @@
 mod contenders;
 mod draw;
 mod ends;
+#[path = "../../loopback.rs"]
+mod loopback;
 mod machine;
 mod measure;
 mod report;

@@ -1,13 +1,12 @@
 //! What is compared: workloads, over which transport, in which direction.
 
-use std::{fmt, io, net::Ipv4Addr, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use bytes::Bytes;
-use rustix::net::sockopt::set_tcp_congestion;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::DuplexStream,
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     runtime::{Builder, Runtime},
     time::timeout,
 };
@@ -16,6 +15,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use crate::{
     contenders::{Visitor, Who, visit_all},
     ends::{ByteStream, Contender, End, Role, StreamContender, Streamed},
+    loopback,
     workloads::{Codec, Job, Lines, Pace, Ran, duplex, exchange, items, one_way},
 };
 
@@ -327,26 +327,8 @@ impl Dial for Tcp {
     type Transport = TcpStream;
 
     async fn dial() -> io::Result<(TcpStream, TcpStream)> {
-        let socket = unpaced()?;
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let listener = socket.listen(1)?;
-        let client = unpaced()?.connect(listener.local_addr()?).await?;
-        let (server, _) = listener.accept().await?;
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
-        Ok((client, server))
+        loopback::connect().await
     }
-}
-
-/// A socket whose connection is not slowed down on purpose.
-///
-/// Some systems have BBR for a default, which paces what it sends: each small packet then costs a
-/// timer, from some point of the connection on or not at all. Accepted connections are like their
-/// listener.
-fn unpaced() -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    set_tcp_congestion(&socket, "cubic").or_else(|_| set_tcp_congestion(&socket, "reno"))?;
-    Ok(socket)
 }
 
 /// Both ends run on the thread of the comparison: no other has to be woken, none works beside it.
