@@ -5,19 +5,20 @@
 //! and writes nothing. Each figure comes from a process of its own.
 
 mod connections;
-mod machine;
+#[path = "../results.rs"]
+mod results;
 
 use std::{
     env,
     error::Error,
-    fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
-use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use connections::{Figures, Kind};
+use results::Setting;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -32,7 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         _ if args.contains(&"--test") => print(&[1, 10]).map(|_| ()),
-        _ => save(&print(&[1, 10, 100, 1_000, 10_000])?),
+        _ => {
+            let figures = print(&[1, 10, 100, 1_000, 10_000])?;
+            let setting = Setting::now(include_str!("../Cargo.lock"));
+            Ok(results::write(Path::new(RESULTS), &setting, &figures)?)
+        }
     }
 }
 
@@ -74,18 +79,6 @@ fn table(title: &str, connections: &[usize], all: &[Figures], cell: Cell) -> Str
         lines.push(format!("| {} | {} |", kind.name(), cells.join(" | ")));
     }
     lines.join("\n") + "\n"
-}
-
-fn save(all: &[Figures]) -> Result<(), Box<dyn Error>> {
-    let results = json!({
-        "date": machine::date()?,
-        "machine": machine::description()?,
-        "versions": machine::versions()?,
-        "figures": all,
-    });
-    fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/results"))?;
-    fs::write(RESULTS, serde_json::to_string_pretty(&results)? + "\n")?;
-    Ok(())
 }
 
 fn kibibytes(bytes: usize) -> String {

@@ -10,9 +10,9 @@ use plotters::{
 
 use crate::{
     contenders::Who,
-    machine::Setting,
     measure::Outcome,
     report::{Compared, Report},
+    results::{Setting, unknown},
     scenarios::{Direction, KIB, MIB, Size, Transport, Work},
 };
 
@@ -113,7 +113,10 @@ impl Picture<'_> {
     }
 
     fn crates(&self) -> String {
-        let version = |name| format!("{name} {}", self.setting.version(name));
+        let version = |name| {
+            let versions = self.setting.versions.get(name);
+            format!("{name} {}", versions.map_or_else(unknown, |all| all.join(" and ")))
+        };
         let names = [
             "ws_stream_tungstenite",
             "async-tungstenite",

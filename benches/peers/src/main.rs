@@ -15,9 +15,10 @@ mod draw;
 mod ends;
 #[path = "../../loopback.rs"]
 mod loopback;
-mod machine;
 mod measure;
 mod report;
+#[path = "../../results.rs"]
+mod results;
 mod scenarios;
 mod targets;
 mod workloads;
@@ -32,9 +33,9 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     contenders::Who,
-    machine::Setting,
     measure::Effort,
     report::{Compared, Report},
+    results::Setting,
     scenarios::{MIB, Scenario},
 };
 
@@ -99,7 +100,7 @@ impl Draw {
 
 impl Compare {
     fn run(&self) -> Result<(), Box<dyn Error>> {
-        let setting = Setting::now();
+        let setting = Setting::now(include_str!("../Cargo.lock"));
         Report::print_head(&setting);
         let scenarios = scenarios::all().into_iter().filter(|scenario| self.takes(*scenario));
         let results = scenarios.map(|scenario| self.measure(scenario)).collect();
