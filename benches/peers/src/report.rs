@@ -43,6 +43,12 @@ impl Report {
         })
     }
 
+    /// Whether there is something that this crate could not do. Others may fail.
+    pub fn ours_fails(&self) -> bool {
+        let mut all = self.results.iter().flat_map(|compared| &compared.contenders);
+        all.any(|(who, outcome)| who.is_ours() && matches!(outcome, Outcome::Fails(_)))
+    }
+
     pub fn print_head(setting: &Setting) {
         let Setting { date, processor, cores, kernel, rustc, revision, versions } = setting;
         println!(
