@@ -10,9 +10,11 @@
 //! explains. `workloads` has what is done, `scenarios` where and in which sizes, `measure` how it is
 //! measured, and `targets` what we want to reach.
 
+mod codecs;
 mod contenders;
 mod draw;
 mod ends;
+mod entrants;
 #[path = "../../loopback.rs"]
 mod loopback;
 mod measure;
@@ -129,7 +131,7 @@ impl Compare {
     fn measure(&self, scenario: Scenario) -> Compared {
         let effort = if self.quick { QUICK } else { THOROUGH };
         let wanted = |who: Who| self.contender.is_empty() || self.contender.contains(&who);
-        let connect = || scenarios::connect(scenario, &wanted);
+        let connect = || entrants::connect(scenario, &wanted);
         let (rounds, contenders) = measure::compare(connect, effort);
         let compared = Compared { scenario, rounds, contenders };
         compared.print();
