@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each contender is driven in the way that suits it best, which the file about it in `contenders`
-//! explains. `workloads` has what is done, `scenarios` where and in which sizes, `measure` how it is
-//! measured, and `targets` what we want to reach.
+//! explains. `workloads` has what is done, `scenarios` where and in which sizes, `entrants` connects
+//! who does it, `measure` measures, and `targets` has what we want to reach.
 
 mod codecs;
 mod contenders;
