@@ -1,6 +1,8 @@
 //! The two ends of a websocket as streams of bytes: of either crate, over either transport.
 
-use std::{fmt, io, time::Duration};
+mod loopback;
+
+use std::{fmt, time::Duration};
 
 use criterion::Criterion;
 use current::{
@@ -10,10 +12,7 @@ use current::{
 };
 use current_tungstenite::tokio::TokioAdapter;
 use futures_util::{AsyncRead, AsyncWrite};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::{Builder, Runtime},
-};
+use tokio::runtime::{Builder, Runtime};
 
 /// One end of a websocket, which can live in a task of its own.
 pub trait End: AsyncRead + AsyncWrite + TokioIo {}
@@ -62,7 +61,9 @@ impl Variant {
     pub async fn open(self, transport: Transport) -> Ends {
         match transport {
             Transport::Pipe => self.wrap(tokio::io::duplex(PIPE_CAPACITY)).await,
-            Transport::Tcp => self.wrap(tcp().await.expect("loopback takes connections")).await,
+            Transport::Tcp => {
+                self.wrap(loopback::connect().await.expect("loopback takes connections")).await
+            }
         }
     }
 
@@ -180,15 +181,6 @@ async fn published<T: TokioIo>((client, server): (T, T)) -> Ends {
         WsStream::new(WebSocketStream::from_raw_socket(transport, role, None).await)
     };
     (Box::new(end(client, Role::Client).await), Box::new(end(server, Role::Server).await))
-}
-
-async fn tcp() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let client = TcpStream::connect(listener.local_addr()?).await?;
-    let (server, _) = listener.accept().await?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    Ok((client, server))
 }
 
 /// How much one direction of the pipe holds, in bytes: more than one frame of 64 KiB.

@@ -5,19 +5,20 @@
 //! and writes nothing. Each figure comes from a process of its own.
 
 mod connections;
-mod machine;
+#[path = "../results.rs"]
+mod results;
 
 use std::{
     env,
     error::Error,
-    fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
-use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use connections::{Figures, Kind};
+use results::Setting;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -25,27 +26,27 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
-    match args[..] {
-        [CHILD, kind, connections] => {
-            let figures = connections::measure(Kind::named(kind)?, connections.parse()?);
-            println!("{}", serde_json::to_string(&figures)?);
-            Ok(())
-        }
-        _ if args.contains(&"--test") => print(&[1, 10]).map(|_| ()),
-        _ => save(&print(&[1, 10, 100, 1_000, 10_000])?),
+    if let [CHILD, kind, connections] = args[..] {
+        let figures = connections::measure(Kind::named(kind)?, connections.parse()?);
+        println!("{}", serde_json::to_string(&figures)?);
+    } else if args.contains(&"--test") {
+        print(&FEW, &measure(&FEW)?);
+    } else {
+        let figures = measure(&MANY)?;
+        print(&MANY, &figures);
+        let setting = Setting::now(include_str!("../Cargo.lock"));
+        results::write(Path::new(RESULTS), &setting, &figures)?;
     }
+    Ok(())
 }
 
-/// Measures and prints everything, for each of these numbers of connections.
-fn print(connections: &[usize]) -> Result<Vec<Figures>, Box<dyn Error>> {
+/// Measures every kind, for each of these numbers of connections.
+fn measure(counts: &[usize]) -> Result<Vec<Figures>, Box<dyn Error>> {
     let mut all = Vec::new();
-    for &connections in connections {
+    for &connections in counts {
         for kind in Kind::ALL {
             all.push(measure_in_child(kind, connections)?);
         }
-    }
-    for (title, cell) in TABLES {
-        println!("{}", table(title, connections, &all, *cell));
     }
     Ok(all)
 }
@@ -62,8 +63,14 @@ fn measure_in_child(kind: Kind, connections: usize) -> Result<Figures, Box<dyn E
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn table(title: &str, connections: &[usize], all: &[Figures], cell: Cell) -> String {
-    let counts: Vec<_> = connections.iter().map(usize::to_string).collect();
+fn print(counts: &[usize], all: &[Figures]) {
+    for (title, cell) in TABLES {
+        println!("{}", table(title, counts, all, *cell));
+    }
+}
+
+fn table(title: &str, counts: &[usize], all: &[Figures], cell: Cell) -> String {
+    let counts: Vec<_> = counts.iter().map(usize::to_string).collect();
     let mut lines = vec![
         format!("| {title} | {} |", counts.join(" | ")),
         format!("| --- |{}", " ---: |".repeat(counts.len())),
@@ -74,18 +81,6 @@ fn table(title: &str, connections: &[usize], all: &[Figures], cell: Cell) -> Str
         lines.push(format!("| {} | {} |", kind.name(), cells.join(" | ")));
     }
     lines.join("\n") + "\n"
-}
-
-fn save(all: &[Figures]) -> Result<(), Box<dyn Error>> {
-    let results = json!({
-        "date": machine::date()?,
-        "machine": machine::description()?,
-        "versions": machine::versions()?,
-        "figures": all,
-    });
-    fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/results"))?;
-    fs::write(RESULTS, serde_json::to_string_pretty(&results)? + "\n")?;
-    Ok(())
 }
 
 fn kibibytes(bytes: usize) -> String {
@@ -100,6 +95,10 @@ const TABLES: &[(&str, Cell)] = &[
     ("resident per idle connection, KiB", |figures| kibibytes(figures.resident_bytes)),
     ("processor time per message, ns", |figures| figures.message_ns.to_string()),
 ];
+
+/// How many connections there are, for figures and for a test.
+const MANY: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+const FEW: [usize; 2] = [1, 10];
 
 /// The argument of a process that measures.
 const CHILD: &str = "--measure";

@@ -10,9 +10,9 @@ use plotters::{
 
 use crate::{
     contenders::Who,
-    machine::Setting,
     measure::Outcome,
     report::{Compared, Report},
+    results::{Setting, unknown},
     scenarios::{Direction, KIB, MIB, Size, Transport, Work},
 };
 
@@ -113,7 +113,10 @@ impl Picture<'_> {
     }
 
     fn crates(&self) -> String {
-        let version = |name| format!("{name} {}", self.setting.version(name));
+        let version = |name| {
+            let versions = self.setting.versions.get(name);
+            format!("{name} {}", versions.map_or_else(unknown, |all| all.join(" and ")))
+        };
         let names = [
             "ws_stream_tungstenite",
             "async-tungstenite",
@@ -282,22 +285,32 @@ fn bars(area: &Area<'_>, report: &Report, size: usize) -> Drawn {
         .x_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
     for (row, who) in Who::all().iter().enumerate() {
-        let top = count - as_f64(row);
-        let name =
-            Text::new(who.label(), (-10, 0), font(16).pos(Pos::new(HPos::Right, VPos::Center)));
-        chart.draw_series([EmptyElement::at((0.0, top - 0.5)) + name])?;
-        for (at, (work, color, _)) in BARS.into_iter().enumerate() {
-            let middle = top - 0.31 - 0.38 * as_f64(at);
-            let Some(cost) = cost(work, *who) else { continue };
-            let bar = [(0.0, middle + 0.17), (cost, middle - 0.17)];
-            chart.draw_series([Rectangle::new(bar, color.filled())])?;
-            let figure = Text::new(
-                format!("{cost:.0}"),
-                (5, 0),
-                font(12).pos(Pos::new(HPos::Left, VPos::Center)),
-            );
-            chart.draw_series([EmptyElement::at((cost, middle)) + figure])?;
-        }
+        let costs = BARS.map(|(work, color, _)| (cost(work, *who), color));
+        draw_bars(&mut chart, *who, costs, count - as_f64(row))?;
+    }
+    Ok(())
+}
+
+/// A contender's name and bars, in the row below `top`.
+fn draw_bars<C>(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, C>,
+    who: Who,
+    costs: [(Option<f64>, RGBColor); 2],
+    top: f64,
+) -> Drawn
+where
+    C: CoordTranslate<From = (f64, f64)>,
+{
+    let name = Text::new(who.label(), (-10, 0), font(16).pos(Pos::new(HPos::Right, VPos::Center)));
+    chart.draw_series([EmptyElement::at((0.0, top - 0.5)) + name])?;
+    for (at, (cost, color)) in costs.into_iter().enumerate() {
+        let middle = top - 0.31 - 0.38 * as_f64(at);
+        let Some(cost) = cost else { continue };
+        let bar = [(0.0, middle + 0.17), (cost, middle - 0.17)];
+        chart.draw_series([Rectangle::new(bar, color.filled())])?;
+        let style = font(12).pos(Pos::new(HPos::Left, VPos::Center));
+        let figure = Text::new(format!("{cost:.0}"), (5, 0), style);
+        chart.draw_series([EmptyElement::at((cost, middle)) + figure])?;
     }
     Ok(())
 }

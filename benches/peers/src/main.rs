@@ -7,15 +7,20 @@
 //! ```
 //!
 //! Each contender is driven in the way that suits it best, which the file about it in `contenders`
-//! explains. `workloads` has what is done, `scenarios` where and in which sizes, `measure` how it is
-//! measured, and `targets` what we want to reach.
+//! explains. `workloads` has what is done, `scenarios` where and in which sizes, `entrants` connects
+//! who does it, `measure` measures, and `targets` has what we want to reach.
 
+mod codecs;
 mod contenders;
 mod draw;
 mod ends;
-mod machine;
+mod entrants;
+#[path = "../../loopback.rs"]
+mod loopback;
 mod measure;
 mod report;
+#[path = "../../results.rs"]
+mod results;
 mod scenarios;
 mod targets;
 mod workloads;
@@ -30,9 +35,9 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     contenders::Who,
-    machine::Setting,
     measure::Effort,
     report::{Compared, Report},
+    results::Setting,
     scenarios::{MIB, Scenario},
 };
 
@@ -97,7 +102,7 @@ impl Draw {
 
 impl Compare {
     fn run(&self) -> Result<(), Box<dyn Error>> {
-        let setting = Setting::now();
+        let setting = Setting::now(include_str!("../Cargo.lock"));
         Report::print_head(&setting);
         let scenarios = scenarios::all().into_iter().filter(|scenario| self.takes(*scenario));
         let results = scenarios.map(|scenario| self.measure(scenario)).collect();
@@ -107,6 +112,9 @@ impl Compare {
             Some(file) => report.write(file)?,
             None if self.is_complete() => report.write(Path::new(DEFAULT_FILE))?,
             None => {}
+        }
+        if report.ours_fails() {
+            return Err("this crate fails in some scenario: see the table".into());
         }
         Ok(())
     }
@@ -123,7 +131,7 @@ impl Compare {
     fn measure(&self, scenario: Scenario) -> Compared {
         let effort = if self.quick { QUICK } else { THOROUGH };
         let wanted = |who: Who| self.contender.is_empty() || self.contender.contains(&who);
-        let connect = || scenarios::connect(scenario, &wanted);
+        let connect = || entrants::connect(scenario, &wanted);
         let (rounds, contenders) = measure::compare(connect, effort);
         let compared = Compared { scenario, rounds, contenders };
         compared.print();

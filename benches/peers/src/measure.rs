@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     contenders::Who,
-    scenarios::{Entrant, Run},
+    entrants::{Entrant, Run},
 };
 
 /// How thorough to be.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     contenders::Who,
-    machine::Setting,
     measure::{Measured, Outcome, Quartiles},
+    results::{self, Setting},
     scenarios::{MIB, Scenario, Transport, Work},
 };
 
@@ -33,17 +33,7 @@ impl Report {
     }
 
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(path, self.to_json()?)
-    }
-
-    /// One scenario a line.
-    fn to_json(&self) -> io::Result<String> {
-        let results: Result<Vec<_>, _> = self.results.iter().map(serde_json::to_string).collect();
-        let (setting, results) = (serde_json::to_string(&self.setting)?, results?.join(",\n"));
-        Ok(format!("{{\"setting\":{setting},\n\"results\":[\n{results}\n]}}\n"))
+        results::write(path, &self.setting, &self.results)
     }
 
     /// The results over one transport of one kind of work, in any size.
@@ -51,6 +41,12 @@ impl Report {
         self.results.iter().filter(move |compared| {
             compared.scenario.work == work && compared.scenario.transport == transport
         })
+    }
+
+    /// Whether there is something that this crate could not do. Others may fail.
+    pub fn ours_fails(&self) -> bool {
+        let mut all = self.results.iter().flat_map(|compared| &compared.contenders);
+        all.any(|(who, outcome)| who.is_ours() && matches!(outcome, Outcome::Fails(_)))
     }
 
     pub fn print_head(setting: &Setting) {

@@ -3,15 +3,18 @@
 //! Each workload takes the ends and gives them back, with the processor time that was spent between
 //! the first write and the arrival of the last byte or of its acknowledgement.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinHandle;
-use tokio_util::codec::{Decoder, Encoder, Framed, LengthDelimitedCodec, LinesCodec};
+use tokio_util::codec::Framed;
 
-use crate::ends::{ByteStream, End, Reader, Writer};
+use crate::{
+    codecs::Codec,
+    ends::{ByteStream, End, Reader, Writer, ended},
+};
 
 /// The ends, and what the run cost; or why it failed.
 pub type Ran<E> = Result<(E, Duration), String>;
@@ -149,7 +152,7 @@ async fn send_items<S: ByteStream, C: Codec>(
     SinkExt::<C::Sent>::flush(&mut sender).await?;
     match sender.next().await {
         Some(acknowledgement) => acknowledgement.map(|_| sender),
-        None => Err(crate::ends::ended()),
+        None => Err(ended()),
     }
 }
 
@@ -158,83 +161,13 @@ async fn receive_items<S: ByteStream, C: Codec>(
     job: Job,
 ) -> io::Result<Framed<S, C>> {
     for _ in 0..job.operations {
-        let item = receiver.next().await.ok_or_else(crate::ends::ended)??;
+        let item = receiver.next().await.ok_or_else(ended)??;
         if job.check && C::bytes(&item) != job.data {
             return Err(io::Error::other("an item differs from what was sent"));
         }
     }
     receiver.send(C::item(&Bytes::from_static(&[ACKNOWLEDGEMENT]))).await?;
     Ok(receiver)
-}
-
-/// A codec, and the items that it is given for some bytes.
-pub trait Codec:
-    Decoder<Item = Self::Received, Error = io::Error>
-    + Encoder<Self::Sent, Error = io::Error>
-    + Send
-    + Unpin
-    + 'static
-{
-    type Sent: Clone + Send + Sync;
-    type Received: Send;
-
-    fn new() -> Self;
-    fn item(data: &Bytes) -> Self::Sent;
-    fn bytes(item: &Self::Received) -> &[u8];
-}
-
-impl Codec for LengthDelimitedCodec {
-    type Sent = Bytes;
-    type Received = BytesMut;
-
-    fn new() -> Self {
-        Self::new()
-    }
-
-    fn item(data: &Bytes) -> Bytes {
-        data.clone()
-    }
-
-    fn bytes(item: &BytesMut) -> &[u8] {
-        item
-    }
-}
-
-/// `LinesCodec` with the errors of a stream.
-pub struct Lines(LinesCodec);
-
-impl Codec for Lines {
-    type Sent = Arc<str>;
-    type Received = String;
-
-    fn new() -> Self {
-        Self(LinesCodec::new())
-    }
-
-    fn item(data: &Bytes) -> Arc<str> {
-        String::from_utf8_lossy(data).into()
-    }
-
-    fn bytes(item: &String) -> &[u8] {
-        item.as_bytes()
-    }
-}
-
-impl Decoder for Lines {
-    type Item = String;
-    type Error = io::Error;
-
-    fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<String>> {
-        self.0.decode(buffer).map_err(io::Error::other)
-    }
-}
-
-impl Encoder<Arc<str>> for Lines {
-    type Error = io::Error;
-
-    fn encode(&mut self, line: Arc<str>, buffer: &mut BytesMut) -> io::Result<()> {
-        self.0.encode(line, buffer).map_err(io::Error::other)
-    }
 }
 
 /// Waits for `total` bytes and not one more.

@@ -1,4 +1,4 @@
-//! Tells the program which compiler built it.
+//! Tells a program which compiler built it.
 
 use std::{env, process::Command};
 
@@ -7,5 +7,5 @@ fn main() {
     let output = Command::new(rustc).arg("--version").output();
     let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     println!("cargo::rustc-env=RUSTC_VERSION={}", version.unwrap_or_default());
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=RUSTC"); // another compiler makes cargo build all anew
 }
