@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_tungstenite::WebSocketStream;
+use bytes::Buf;
 use futures::{
     AsyncReadExt, AsyncWriteExt,
     future::{BoxFuture, FutureExt},
@@ -373,7 +374,8 @@ impl futures::AsyncRead for Wire {
         match state.script.pop_front() {
             Some(Step::Bytes(mut bytes)) => {
                 let length = bytes.len().min(buf.len());
-                buf[..length].copy_from_slice(&bytes.split_to(length));
+                buf[..length].copy_from_slice(&bytes[..length]);
+                bytes.advance(length); // unlike `split_to`, allocates nothing
                 if !bytes.is_empty() {
                     state.script.push_front(Step::Bytes(bytes));
                 }
