@@ -5,15 +5,38 @@ mod sizes;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the tests of the behaviour need more of it")]
 mod support;
+mod transport_calls;
 
 use allocation_counter::measure;
 use futures::AsyncWriteExt;
 use tungstenite::protocol::Role;
 use ws_stream_tungstenite::{Writes, WsConfig, WsStream, byte_stream_config, tungstenite};
 
-use self::support::{Peer, Wire, connect, connect_with, now};
+use self::support::{Calls, Peer, Wire, connect, connect_with, now};
 
 const KIB: usize = 1024;
+
+/// What `run` asks of the transport.
+fn calls(peer: &Peer, run: impl FnOnce()) -> Calls {
+    let before = peer.calls();
+    run();
+    let after = peer.calls();
+    Calls {
+        reads: after.reads - before.reads,
+        writes: after.writes - before.writes,
+        flushes: after.flushes - before.flushes,
+        closes: after.closes - before.closes,
+    }
+}
+
+fn reads(reads: usize) -> Calls {
+    Calls { reads, ..Calls::default() }
+}
+
+/// As many writes as flushes.
+fn sends(sends: usize) -> Calls {
+    Calls { writes: sends, flushes: sends, ..Calls::default() }
+}
 
 /// What `run` allocates once it has run often enough for the buffers to have their size.
 fn allocations(mut run: impl FnMut()) -> u64 {
