@@ -6,6 +6,7 @@ mod sizes;
 #[expect(dead_code, reason = "the tests of the behaviour need more of it")]
 mod support;
 mod transport_calls;
+mod wakes;
 
 use allocation_counter::measure;
 use futures::AsyncWriteExt;
