@@ -6,6 +6,8 @@ mod sizes;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the tests of the behaviour need more of it")]
 mod support;
+#[cfg(feature = "tokio_io")]
+mod tokio_io;
 mod transport_calls;
 mod wakes;
 
