@@ -186,7 +186,8 @@ pub enum Writes {
 /// - tungstenite holds a read buffer for each connection, and fills it with zeros whenever it tries to
 ///   read, also in vain. With this one, a message of 16 KiB arrives in one read, many small ones too,
 ///   and one of any size does not need more processor time than with a larger buffer, or hardly.
-///   Smaller buffers suit very many connections that carry little at a time.
+///   tungstenite doubles it at the first message of more than some 10 KiB. Smaller buffers suit very
+///   many connections that carry little at a time.
 /// - A message, which is in memory as a whole before its first byte is read, may be as large as
 ///   tungstenite lets a single frame be, which is the default `max_frame_size`. Senders that make
 ///   streams of bytes into messages use far smaller ones.
