@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use crate::program::Program;
+
 /// An example with the features that this test was built with.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
     let mut features = Vec::new();
@@ -92,22 +94,11 @@ fn tunnel() {
 
 #[test]
 fn the_two_ends_of_echo_run_apart() {
-    use std::io::{BufRead, BufReader};
-
     run_example("echo", &["--help"]); // builds it
-    let mut server = command("echo", &["serve", "127.0.0.1:0"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
-    let listening = said.next().unwrap().unwrap();
-    let url = listening.rsplit(' ').next().unwrap();
-    let connected = command("echo", &["connect", url, "--mib", "4"]).output().unwrap();
-    let echoed = said.next();
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert!(connected.status.success(), "{}", String::from_utf8_lossy(&connected.stderr));
-    assert!(echoed.unwrap().unwrap().contains("echoed 4.00 MiB"));
+    let server = Program::start(&mut command("echo", &["serve", "127.0.0.1:0"]));
+    let listening = server.says("listening on ");
+    run_example("echo", &["connect", listening.rsplit(' ').next().unwrap(), "--mib", "4"]);
+    server.says("echoed 4.00 MiB");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod handles;
 mod limits;
 mod log;
 mod opening;
+mod program;
 mod properties;
 mod reading;
 mod simulation;

@@ -1,0 +1,99 @@
+//! What the tests with real peers share: programs that are installed and run, and tables of what passed.
+
+use std::{
+    env, fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+#[path = "../../it/program.rs"]
+mod program;
+
+pub use program::{PATIENCE, Program};
+
+/// Installs the Debian packages whose programs are not there.
+pub fn install(programs_and_packages: &[(&str, &str)]) {
+    let mut missing = programs_and_packages.iter().filter(|(program, _)| !is_there(program));
+    let Some(first) = missing.next() else { return };
+    let packages = [first].into_iter().chain(missing).map(|(_, package)| package);
+    run(Command::new("apt-get").args(["update", "-qq"]));
+    run(Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-qq", "--yes", "--no-install-recommends"])
+        .args(packages));
+}
+
+fn is_there(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // where Debian has what only administrators run
+    env::split_paths(&path).chain(["/usr/sbin".into()]).any(|place| place.join(program).is_file())
+}
+
+/// Runs a program to its end and returns what it wrote to its standard output.
+/// If it fails, the panic has all that it wrote.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}{complained}", output.status);
+    said.into_owned()
+}
+
+/// A directory for what is installed by `name`. What is in it may be there from the last time.
+pub fn tools(name: &str) -> PathBuf {
+    let path = here().join("target/tools").join(name);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Where this package is: the programs of peers are in its directories.
+pub fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// An example of the crate, built.
+pub fn example(name: &str, arguments: &[&str]) -> Command {
+    let cargo = |command| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(here().join("../..")).args([
+            command,
+            "--quiet",
+            "--release",
+            "--all-features",
+            "--example",
+            name,
+        ]);
+        cargo
+    };
+    run(&mut cargo("build"));
+    let mut example = cargo("run");
+    example.arg("--").args(arguments);
+    example
+}
+
+/// What was tried with a peer, and how it went.
+pub struct Table {
+    title: String,
+    rows: Vec<(String, String)>,
+}
+
+impl Table {
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), rows: Vec::new() }
+    }
+
+    pub fn row(&mut self, what: impl Into<String>, how: impl Into<String>) {
+        self.rows.push((what.into(), how.into()));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
+        writeln!(f, "{}", self.title)?;
+        for (what, how) in &self.rows {
+            writeln!(f, "    {what:<width$}  {how}")?;
+        }
+        Ok(())
+    }
+}
