@@ -200,6 +200,18 @@ fn a_half_that_was_woken_is_not_woken_again_before_it_comes() {
 }
 
 #[test]
+fn a_writer_that_was_woken_during_its_poll_is_not_woken_again_before_it_comes() {
+    for (mut halves, peer) in asleep(byte_stream) {
+        peer.flinch(1);
+        assert!(halves.write(b"data").is_ready());
+        assert_eq!(halves.wakes(), (1, 1), "what could not leave has to");
+        peer.binary(b"data");
+        assert_eq!(halves.wakes(), (1, 1));
+        assert!(halves.flush().is_ready());
+    }
+}
+
+#[test]
 fn polling_again_wakes_nobody() {
     for (mut halves, peer) in asleep(byte_stream) {
         peer.block();

@@ -3,7 +3,9 @@
 use std::{error::Error, io, sync::Arc};
 
 use async_tungstenite::WebSocketStream;
-use futures::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, SinkExt};
+use futures::{
+    AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt,
+};
 use pharos::Observable;
 use tungstenite::{
     Bytes, Message,
@@ -160,6 +162,17 @@ fn a_ping_through_get_mut_leaves_in_order() {
     now(ws.write(b"after")).unwrap();
     let opcodes: Vec<_> = peer.sent().iter().map(|frame| frame.opcode).collect();
     assert_eq!(opcodes, [0x2, PING, 0x2]);
+}
+
+#[test]
+fn after_get_mut_the_transport_is_asked_again() {
+    let (mut ws, peer) = client(None);
+    assert!(ws.read(&mut [0; 8]).now_or_never().is_none());
+    peer.hold_wakes(true);
+    peer.binary(b"data");
+    assert!(ws.read(&mut [0; 8]).now_or_never().is_none(), "the transport has not called");
+    ws.get_mut();
+    assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 4);
 }
 
 #[test]

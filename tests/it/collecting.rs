@@ -137,6 +137,20 @@ fn reading_the_next_message_sends_it_first() {
 }
 
 #[test]
+fn a_read_that_has_data_does_not_go_on_to_the_next_message_before_it_has_left() {
+    for role in ROLES {
+        let (mut ws, peer) = collecting(role);
+        peer.binary(b"one");
+        assert_eq!(now(ws.read(&mut [0; 1])).unwrap(), 1);
+        now(ws.write(b"data")).unwrap();
+        peer.binary(b"two");
+        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 2);
+        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 3);
+        assert_eq!(peer.sent_data(), b"data");
+    }
+}
+
+#[test]
 fn a_reader_that_sleeps_in_another_task_is_woken_once_and_sends_it() {
     let (ws, peer) = client();
     let (mut reading, mut writing) = ws.split();
@@ -230,6 +244,31 @@ fn a_writer_that_waits_for_room_is_woken_whoever_is_polled() {
         writer.poll_if_woken();
         assert!(writer.is_done());
     }
+}
+
+#[test]
+fn what_had_no_room_beside_a_message_is_not_left_behind_when_that_has_left() {
+    let limits = WebSocketConfig::default().write_buffer_size(50).max_write_buffer_size(150);
+    let (socket, peer) = socket(Role::Server, Some(limits));
+    let mut ws = WsStream::with_config(socket, WsConfig::new().writes(Writes::Collect(100)));
+    now(ws.flush()).unwrap();
+    peer.block();
+    let mut writer = Task::new(async move {
+        ws.write_all(&[1; 100]).await.unwrap();
+        ws.write_all(&[2; 30]).await.unwrap();
+        ws.flush().await.unwrap();
+    });
+    settle(&mut [&mut writer]);
+    peer.hold_wakes(true);
+    peer.allow(102); // the first message and its header
+    writer.poll(); // before it is woken for that
+    peer.hold_wakes(false);
+    settle(&mut [&mut writer]);
+    assert_eq!(sizes(&peer), [100]);
+    peer.unblock();
+    settle(&mut [&mut writer]);
+    assert!(writer.is_done(), "the writer sleeps for ever");
+    assert_eq!(sizes(&peer), [100, 30]);
 }
 
 #[test]

@@ -214,3 +214,13 @@ fn a_flood_of_messages_without_data_yields_to_other_tasks() {
     }
     assert!(polls > 100, "one poll handles few of the 10,000 messages, not {}", 10_000 / polls);
 }
+
+#[test]
+fn a_flood_of_small_messages_yields_to_other_tasks_although_the_buffer_has_room() {
+    const MESSAGES: usize = 10_000;
+    let (mut ws, peer) = client(None);
+    peer.raw(peer.frame(BINARY, b"x").repeat(MESSAGES));
+    let mut buf = vec![0; 2 * MESSAGES];
+    let length = now(ws.read(&mut buf)).unwrap();
+    assert!(length <= MESSAGES / 100, "one read takes few messages, not {length}");
+}

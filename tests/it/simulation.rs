@@ -510,6 +510,9 @@ impl World {
         if random.one_in(2) {
             run.peer.buffer();
         }
+        if random.one_in(3) {
+            run.peer.know_one_waker();
+        }
         run.peer.allow(random.below(80));
         let unsent = run.script.sent.clone().into();
         Self { breaks: random.one_in(4), turns, control_turns, run, random, unsent }
@@ -517,7 +520,7 @@ impl World {
 
     /// Does something that can happen at any time.
     fn change(&mut self) {
-        match self.random.below(22) {
+        match self.random.below(25) {
             0..=4 => self.go_on(),
             5..=6 => self.let_writer_go_on(),
             7..=11 => self.run.peer.allow(self.random.below(80)),
@@ -525,6 +528,7 @@ impl World {
             15 => self.run.peer.block_close(self.random.one_in(2)),
             16..=18 => self.run.peer.hold_wakes(self.random.one_in(2)),
             19..=20 => self.let_handle_go_on(),
+            21..=23 => self.run.peer.flinch(1 + self.random.below(4)),
             _ => self.break_down(),
         }
     }

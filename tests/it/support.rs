@@ -70,6 +70,9 @@ struct State {
     closed: bool,
     holds_wakes: bool,
     opens_late: bool,
+    /// How many polls will be `Pending` with the wake-up already on its way.
+    flinches: usize,
+    knows_one_waker: bool,
     calls: Calls,
 }
 
@@ -81,6 +84,24 @@ impl State {
     fn wake_writer(&mut self) {
         self.writer.wake(self.holds_wakes);
         self.closer.wake(self.holds_wakes);
+    }
+
+    fn park(&mut self, who: fn(&mut Self) -> &mut Parked, cx: &Context<'_>) {
+        if self.knows_one_waker {
+            for parked in [&mut self.reader, &mut self.writer, &mut self.closer] {
+                parked.replace(cx);
+            }
+        }
+        who(self).park(cx);
+    }
+
+    fn is_flinching(&mut self, cx: &Context<'_>) -> bool {
+        let is_flinching = self.flinches > 0;
+        if is_flinching {
+            self.flinches -= 1;
+            cx.waker().wake_by_ref();
+        }
+        is_flinching
     }
 }
 
@@ -95,6 +116,12 @@ struct Parked {
 impl Parked {
     fn park(&mut self, cx: &Context<'_>) {
         self.waker = Some(cx.waker().clone());
+    }
+
+    fn replace(&mut self, cx: &Context<'_>) {
+        if self.waker.is_some() {
+            self.park(cx);
+        }
     }
 
     fn wake(&mut self, holds: bool) {
@@ -260,6 +287,17 @@ impl Peer {
         self.state().opens_late = true;
     }
 
+    /// Makes the next polls of the transport `Pending` for no reason, with the wake-up already on its
+    /// way, as tokio's sockets do when the budget of a task is used up.
+    pub fn flinch(&self, polls: usize) {
+        self.state().flinches = polls;
+    }
+
+    /// Makes the transport remember the last waker only, whoever waits for what.
+    pub fn know_one_waker(&self) {
+        self.state().knows_one_waker = true;
+    }
+
     /// Makes room for what will be sent, so that recording it allocates nothing.
     pub fn reserve(&self, additional: usize) {
         self.state().sent.reserve(additional);
@@ -371,6 +409,9 @@ impl futures::AsyncRead for Wire {
         let mut state = self.0.state();
         state.reader = Parked::default();
         state.calls.reads += 1;
+        if state.is_flinching(cx) {
+            return Poll::Pending;
+        }
         match state.script.pop_front() {
             Some(Step::Bytes(mut bytes)) => {
                 let length = bytes.len().min(buf.len());
@@ -391,7 +432,7 @@ impl futures::AsyncRead for Wire {
                 Poll::Ready(Ok(0))
             }
             None => {
-                state.reader.park(cx);
+                state.park(|state| &mut state.reader, cx);
                 Poll::Pending
             }
         }
@@ -407,12 +448,15 @@ impl futures::AsyncWrite for Wire {
         let mut state = self.0.state();
         state.writer = Parked::default();
         state.calls.writes += 1;
+        if state.is_flinching(cx) {
+            return Poll::Pending;
+        }
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
         }
         let length = buf.len().min(state.room);
         if length == 0 {
-            state.writer.park(cx);
+            state.park(|state| &mut state.writer, cx);
             if std::mem::take(&mut state.opens_late) {
                 state.holds_wakes = true;
                 state.room = usize::MAX;
@@ -431,11 +475,14 @@ impl futures::AsyncWrite for Wire {
         let mut state = self.0.state();
         state.writer = Parked::default();
         state.calls.flushes += 1;
+        if state.is_flinching(cx) {
+            return Poll::Pending;
+        }
         if let Some(kind) = state.write_error {
             return Poll::Ready(Err(io::Error::new(kind, Cause)));
         }
         if state.blocks_flush {
-            state.writer.park(cx);
+            state.park(|state| &mut state.writer, cx);
             return Poll::Pending;
         }
         let written = std::mem::take(&mut state.written);
@@ -447,8 +494,11 @@ impl futures::AsyncWrite for Wire {
         let mut state = self.0.state();
         state.closer = Parked::default();
         state.calls.closes += 1;
+        if state.is_flinching(cx) {
+            return Poll::Pending;
+        }
         if state.blocks_close {
-            state.closer.park(cx);
+            state.park(|state| &mut state.closer, cx);
             return Poll::Pending;
         }
         state.closed = true;

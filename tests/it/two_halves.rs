@@ -94,6 +94,23 @@ fn a_reader_that_moves_the_writers_bytes_on_wakes_the_writer() {
 }
 
 #[test]
+fn a_transport_that_calls_while_it_is_polled_wakes_whoever_polls() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        let (reader, writer) = (Task::new(), Task::new());
+        now(ws.flush()).unwrap();
+        peer.flinch(1);
+        assert!(reader.read(&mut ws).is_pending());
+        assert!(reader.wakes.get() >= 1, "{role:?}: the reader sleeps for ever");
+        assert!(reader.read(&mut ws).is_pending());
+        peer.flinch(2); // the socket itself tries once
+        assert!(writer.close(&mut ws).is_pending());
+        assert!(writer.wakes.get() >= 1, "{role:?}: the writer sleeps for ever");
+        assert!(writer.close(&mut ws).is_ready());
+    }
+}
+
+#[test]
 fn the_end_wakes_a_blocked_writer() {
     type End = fn(&Peer);
     let ends: [End; 5] = [
