@@ -20,8 +20,8 @@ pub enum WsEvent {
     /// The peer's close frame arrived, with its close code and reason if it has them. Either it
     /// answers ours, or the stream answers it, as long as it is polled. Read on until end of file.
     ///
-    /// A close frame whose code must not be sent (RFC 6455, section 7.4) shows here as tungstenite
-    /// reports it: with code 1002 and the reason "Protocol violation".
+    /// A close frame whose code must not be sent (RFC 6455, section 7.4) shows here, and in a
+    /// [`CloseEvent`](crate::CloseEvent), with code 1002 and the reason "Protocol violation".
     CloseFrame(Option<CloseFrame>),
 
     /// The peer sent a ping with this payload. The stream answers it, as long as it is polled.

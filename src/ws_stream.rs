@@ -43,8 +43,9 @@ use crate::{WsErr, WsEvent};
 /// # Reading
 ///
 /// The payloads of the binary messages, in order (and of text messages, if
-/// [chosen](WsConfig::text_messages)). A read returns what has arrived, as far as the buffer has room for
-/// it, copied once; `AsyncBufRead` lends it, message by message, without a copy.
+/// [chosen](WsConfig::text_messages)). A read returns what is there of the current message, copied once;
+/// `AsyncBufRead` lends it without a copy. It goes to the next message only when the current one was
+/// read to its end, so whatever was read can be answered, also if the peer closed right behind it.
 /// Messages without data are skipped. End of file comes after the close handshake, or where the peer
 /// broke it off or broke the rules; observers are told which.
 ///

@@ -50,6 +50,16 @@ pub(super) fn close_frame(code: u16, reason: &str) -> Result<CloseFrame, WsErr> 
     Ok(CloseFrame { code: code.into(), reason: reason.into() })
 }
 
+/// The close frame as it is told: one with a code that must not be sent (RFC 6455, section 7.4) is a
+/// violation. tungstenite says so of a peer that closes first, but not of one that answers.
+pub(super) fn checked(frame: CloseFrame) -> CloseFrame {
+    if frame.code.is_allowed() {
+        return frame;
+    }
+    let reason = Utf8Bytes::from_static("Protocol violation");
+    CloseFrame { code: CloseCode::Protocol, reason }
+}
+
 /// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: usize = 125;
 

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
@@ -19,31 +19,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut end = 0;
-        self.engine.poll_read_into(cx, buf.len(), |bytes| {
-            let begin = end;
-            end += bytes.len();
-            buf[begin..end].copy_from_slice(bytes);
-        })
+        let chunk = ready!(self.engine.poll_chunk(cx))?;
+        let length = copy(chunk, buf);
+        self.engine.consume_chunk(length);
+        Poll::Ready(Ok(length))
     }
 
     fn poll_read_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut bufs: &mut [IoSliceMut<'_>],
+        bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let room = bufs.iter().fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
-        if room == 0 {
+        if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.engine.poll_read_into(cx, room, |mut bytes| {
-            while let (false, Some(buf)) = (bytes.is_empty(), bufs.first_mut()) {
-                let length = bytes.len().min(buf.len());
-                buf[..length].copy_from_slice(&bytes[..length]);
-                bytes = &bytes[length..];
-                IoSliceMut::advance_slices(&mut bufs, length);
-            }
-        })
+        let chunk = ready!(self.engine.poll_chunk(cx))?;
+        let length = bufs.iter_mut().fold(0, |length, buf| length + copy(&chunk[length..], buf));
+        self.engine.consume_chunk(length);
+        Poll::Ready(Ok(length))
     }
 }
 
@@ -84,4 +77,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<S> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.engine.poll_close_frame(cx)
     }
+}
+
+/// Copies what fits; says how many bytes that were.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let length = from.len().min(to.len());
+    to[..length].copy_from_slice(&from[..length]);
+    length
 }

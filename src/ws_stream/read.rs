@@ -30,7 +30,7 @@ use tungstenite::{
 };
 
 use super::{
-    close::MAX_CONTROL_HEADER,
+    close::{MAX_CONTROL_HEADER, checked},
     config::{TextMessages, UncleanEnd},
     engine::{Engine, io_event},
     socket::Socket,
@@ -60,9 +60,10 @@ pub(super) enum ReadState {
 
 impl<T: Socket> Engine<T> {
     /// The bytes of the current message, waiting for the next one where there is none. Empty at end
-    /// of file only.
+    /// of file only. Nothing goes beyond the current message before it is consumed: what follows may
+    /// be a close frame, after which what these bytes ask for can't be answered any more.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.note_call();
+        self.is_read_up &= !self.control.tasks.take_read_call();
         let filled = self.poll_fill(cx);
         self.reader_sleeps = filled.is_pending();
         if self.reader_sleeps {
@@ -92,41 +93,6 @@ impl<T: Socket> Engine<T> {
         if amount > 0 {
             // the message goes at once, so that tungstenite can use its memory again
             self.read = ReadState::Idle;
-        }
-    }
-
-    /// Gives what has arrived to `put`, at most `room` bytes, which is not 0; says how many that were.
-    pub(super) fn poll_read_into(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut room: usize,
-        mut put: impl FnMut(&[u8]),
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_chunk(cx))?;
-        let mut total = 0;
-        for _ in 0..STEPS_PER_POLL {
-            let ReadState::Chunk(bytes) = &self.read else { break };
-            let length = bytes.len().min(room);
-            put(&bytes[..length]);
-            self.consume_chunk(length);
-            total += length;
-            room -= length;
-            if room == 0 {
-                break;
-            }
-            self.take_next();
-        }
-        Poll::Ready(Ok(total))
-    }
-
-    /// Takes the next message if it is there and nothing has to happen before.
-    fn take_next(&mut self) {
-        let is_quiet = matches!(self.read, ReadState::Idle)
-            && self.notifier.is_idle()
-            && !self.outbox.is_collecting()
-            && self.unflushed.pongs() == 0;
-        if is_quiet {
-            let _ = self.poll_incoming(Poll::Pending);
         }
     }
 
@@ -211,17 +177,12 @@ impl<T: Socket> Engine<T> {
     }
 
     fn poll_message(&mut self) -> Poll<Option<Result<Message, Error>>> {
-        self.note_call();
         if self.is_read_up {
             return Poll::Pending;
         }
         let message = self.socket.poll_next_unpin(&mut Context::from_waker(&self.both));
         self.is_read_up = message.is_pending();
         message
-    }
-
-    fn note_call(&mut self) {
-        self.is_read_up &= !self.control.tasks.take_read_call();
     }
 
     fn owes_many_pongs(&self) -> bool {
@@ -344,6 +305,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn on_close(&mut self, frame: Option<CloseFrame>) {
+        let frame = frame.map(checked);
         let code = frame.as_ref().map(|frame| u16::from(frame.code));
         tracing::debug!(code, "the peer sent a close frame");
         self.control.on_peer_close(frame.clone());

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_io::{AsyncRead as TransportRead, AsyncWrite as TransportWrite};
@@ -21,8 +21,11 @@ impl<S: TransportRead + TransportWrite + Unpin> AsyncRead for WsStream<S> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let room = buf.remaining();
-        self.engine.poll_read_into(cx, room, |bytes| buf.put_slice(bytes)).map_ok(|_| ())
+        let chunk = ready!(self.engine.poll_chunk(cx))?;
+        let length = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..length]);
+        self.engine.consume_chunk(length);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -137,20 +137,6 @@ fn reading_the_next_message_sends_it_first() {
 }
 
 #[test]
-fn a_read_that_has_data_does_not_go_on_to_the_next_message_before_it_has_left() {
-    for role in ROLES {
-        let (mut ws, peer) = collecting(role);
-        peer.binary(b"one");
-        assert_eq!(now(ws.read(&mut [0; 1])).unwrap(), 1);
-        now(ws.write(b"data")).unwrap();
-        peer.binary(b"two");
-        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 2);
-        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 3);
-        assert_eq!(peer.sent_data(), b"data");
-    }
-}
-
-#[test]
 fn a_reader_that_sleeps_in_another_task_is_woken_once_and_sends_it() {
     let (ws, peer) = client();
     let (mut reading, mut writing) = ws.split();

@@ -444,6 +444,25 @@ mod close {
     }
 
     #[test]
+    fn says_1002_if_the_peers_frame_had_a_code_that_must_not_be_sent() {
+        for code in [0, 999, 1004, 1005, 1006, 1014, 1015, 2999] {
+            for closes_first in [true, false] {
+                let (mut ws, peer) = client(None);
+                let mut events = observe(&mut ws.meta());
+                if closes_first {
+                    now(ws.close()).unwrap();
+                }
+                peer.close_frame(code, "bye");
+                peer.end();
+                read_all(&mut ws).1.unwrap();
+                let event = now(ws.meta().closed());
+                assert_eq!(event, closed(1002, "Protocol violation", true), "{code}");
+                assert_eq!(told(&mut events), ["close 1002 \"Protocol violation\"", "closed"]);
+            }
+        }
+    }
+
+    #[test]
     fn says_1006_if_the_transport_ended() {
         let (ws, peer) = client(None);
         let meta = ws.meta();

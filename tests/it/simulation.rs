@@ -19,8 +19,8 @@ use ws_stream_tungstenite::{
 };
 
 use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, ROLES, Random, Step, TEXT, Task, close_payload, frame,
-    in_words, now, pattern, socket,
+    BINARY, CLOSE, PING, PONG, Peer, RESERVED, ROLES, Random, Step, TEXT, Task, close_payload,
+    frame, in_words, now, pattern, socket,
 };
 
 /// What the peer sends, and what has to come of it if the transport does not fail.
@@ -109,7 +109,6 @@ impl Script {
     }
 
     fn add_violation(&mut self) {
-        const RESERVED: u8 = 0x3;
         self.add_frame(RESERVED, b"");
         if self.is_open() {
             self.told.push("error: Protocol".into());

@@ -29,6 +29,8 @@ pub const CONTINUATION: u8 = 0x0;
 pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 pub const PONG: u8 = 0xA;
+/// What no frame may be.
+pub const RESERVED: u8 = 0x3;
 
 /// What the transport does when it is read, in order.
 #[derive(Debug, Clone)]

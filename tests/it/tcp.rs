@@ -104,6 +104,23 @@ fn a_request_that_is_not_flushed_gets_its_answer() {
 }
 
 #[test]
+fn a_client_that_closes_behind_its_requests_gets_the_answers_of_a_server_that_copies() {
+    on_tokio(async {
+        let (mut client, server) = connected().await;
+        for request in [b"one ", b"two ", b"and "] {
+            client.write_all(request).await.unwrap();
+        }
+        client.close().await.unwrap();
+        let (reader, mut writer) = server.split();
+        let echo = async move { futures::io::copy(reader, &mut writer).await.unwrap() };
+        let mut answers = Vec::new();
+        let (echoed, read) = tokio::join!(echo, client.read_to_end(&mut answers));
+        read.unwrap();
+        assert_eq!((echoed, &answers[..]), (12, &b"one two and "[..]));
+    });
+}
+
+#[test]
 fn a_client_reaches_its_end_although_the_server_holds_its_stream() {
     for server_closes_first in [true, false] {
         on_tokio(async {
