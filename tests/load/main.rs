@@ -3,6 +3,7 @@
 #[cfg(unix)]
 mod connections;
 mod floods;
+mod soak;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the tests of the behaviour need more of it")]
 mod support;
