@@ -3,8 +3,8 @@
     peer.py connect URL SCENE [ARGUMENT...]
     peer.py serve SCENE [ARGUMENT...]
 
-Every limit is the default. With `--pings` before the rest, it sends twenty pings a second and leaves when
-one of them is not answered.
+Every limit is the default. With `--pings` before the rest, it sends twenty pings a second, and leaves
+when one of them is not answered.
 """
 
 import asyncio
@@ -131,9 +131,7 @@ async def main(arguments):
     scene = {scene.__name__: scene for scene in SCENES}[name]
 
     if role == "connect":
-        async with connect(url, proxy=None, **options) as ws:
-            await converse(ws, scene, arguments, options)
-        return
+        return await converse(await connect(url, proxy=None, **options), scene, arguments, options)
     over = asyncio.Event()
 
     async def handle(ws):
