@@ -43,7 +43,7 @@ fn it_echoes_sees_how_connections_close_and_leaves_in_the_middle_of_a_transfer()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
-        let mut table = Table::new(name_of(&client).await);
+        let mut table = Table::new(name_of(&client));
         let visits = async {
             visit(&client, &url, &server, &mut table).await?;
             close_with_codes(&client, &mut table).await?;
@@ -240,18 +240,18 @@ async fn close_with_codes(client: &Client, table: &mut Table) -> Result<(), CmdE
     Ok(())
 }
 
-/// The browser connects and does what it is asked to. Returns what it saw in the end, and what the
-/// server returned.
+/// The browser connects and does what it is asked to. Returns what it saw in the end, and what our side
+/// returned.
 async fn watch<T>(
     client: &Client,
     what: Value,
-    server: impl AsyncFnOnce(Stream) -> T,
+    answer: impl AsyncFnOnce(Stream) -> T,
 ) -> Result<(Value, T), CmdError> {
     let (listener, url) = listen().await;
-    let serving = async { server(accept(&listener).await).await };
-    let (seen, served) =
-        join!(client.execute_async(WATCH, vec![json!(url), what]), timeout(PATIENCE, serving));
-    Ok((seen?, served.expect("the server hangs")))
+    let answering = async { answer(accept(&listener).await).await };
+    let (seen, returned) =
+        join!(client.execute_async(WATCH, vec![json!(url), what]), timeout(PATIENCE, answering));
+    Ok((seen?, returned.expect("our side hangs")))
 }
 
 async fn ending(mut stream: Stream) -> CloseEvent {
@@ -391,7 +391,7 @@ async fn save_screenshot(client: &Client, name: &str) -> Result<(), CmdError> {
     Ok(())
 }
 
-async fn name_of(client: &Client) -> String {
+fn name_of(client: &Client) -> String {
     let capabilities = client.capabilities();
     let word = |name: &str| capabilities.and_then(|all| all.get(name)?.as_str()).unwrap_or("?");
     format!("{} {}", word("browserName"), word("browserVersion"))

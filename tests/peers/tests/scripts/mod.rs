@@ -242,6 +242,7 @@ async fn its_text_message(peer: &Peer, role: Role) -> String {
 async fn it_closes(peer: &Peer, role: Role) -> String {
     let end = peer.talk(role, &["close"]).await.end().await;
     assert_eq!(end.close, clean(peer.usual_close_code, ""));
+    assert_eq!(end.seen, format!("closed {}", peer.usual_close_code));
     format!("we see {}; it sees: {}", end.close.code, end.seen)
 }
 
@@ -378,6 +379,7 @@ impl Peer {
         let script = Program::start((self.script)().args(arguments(&["connect", &url], scene)));
         let (tcp, _) = timeout(PATIENCE, listener.accept()).await.expect("it connects").unwrap();
         let mut offered = None;
+        #[expect(clippy::result_large_err, reason = "tungstenite says what a callback returns")]
         let callback = |request: &Request, response: Response| {
             let header = request.headers().get("Sec-WebSocket-Extensions");
             offered = header.map(|offer| offer.to_str().unwrap().to_owned());
