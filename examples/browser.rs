@@ -162,11 +162,12 @@ fn file(kind: &'static str, body: &'static str) -> Answer {
 
 // ---- websockets ----
 
-/// A connection that fails is worth a line, not the end of the server.
+/// A connection that breaks is worth a line, not the end of the server: that is how a tab leaves that is
+/// closed in the middle of a transfer.
 async fn echo_and_log(upgrade: OnUpgrade, id: u16, connections: Connections) {
     match echo_connection(upgrade, id, &connections).await {
         Ok(report) => println!("connection {id}: {report}"),
-        Err(error) => eprintln!("connection {id}: {error}: {}", error.root_cause()),
+        Err(error) => println!("connection {id}: {error}: {}", error.root_cause()),
     }
     connections.forget_closed();
 }

@@ -6,6 +6,8 @@ use std::{
     process::Command,
 };
 
+use serde_json::Value;
+
 #[path = "../../it/program.rs"]
 mod program;
 
@@ -51,24 +53,28 @@ pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// An example of the crate, built.
+/// An example of the crate, built. In the profile of the tests, as a release takes minutes to build.
 pub fn example(name: &str, arguments: &[&str]) -> Command {
-    let cargo = |command| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(here().join("../..")).args([
-            command,
-            "--quiet",
-            "--release",
-            "--all-features",
-            "--example",
-            name,
-        ]);
-        cargo
-    };
-    run(&mut cargo("build"));
-    let mut example = cargo("run");
-    example.arg("--").args(arguments);
+    let messages = run(Command::new(env!("CARGO")).current_dir(here().join("../..")).args([
+        "build",
+        "--quiet",
+        "--all-features",
+        "--message-format=json",
+        "--example",
+        name,
+    ]));
+    // not by `cargo run`, which may wait for another cargo once more
+    let mut example =
+        Command::new(executable(&messages).expect("cargo names the program it built"));
+    example.args(arguments);
     example
+}
+
+/// The last program among those that cargo says it built.
+fn executable(messages: &str) -> Option<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter_map(|message| Some(message["executable"].as_str()?.into()));
+    programs.next_back()
 }
 
 /// What was tried with a peer, and how it went.
