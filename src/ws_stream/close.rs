@@ -12,7 +12,7 @@ use crate::WsErr;
 pub struct CloseEvent {
     /// The close code in the peer's close frame, whoever closed first; a peer that only answers
     /// usually repeats ours. 1005: its frame had no code. 1006: no close frame came (RFC 6455,
-    /// section 7.1.5).
+    /// section 7.1.5), or only among what was discarded because the peer broke a rule.
     pub code: u16,
 
     /// The reason in the peer's close frame, at most 123 bytes. Empty if it had none.
