@@ -8,6 +8,8 @@ mod collecting;
 mod control_frames;
 mod events;
 mod examples;
+#[cfg(feature = "handshake")]
+mod faults;
 mod handles;
 mod limits;
 mod log;
