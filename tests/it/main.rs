@@ -20,6 +20,7 @@ mod reading;
 mod simulation;
 mod support;
 mod tcp;
+mod timeouts;
 #[cfg(feature = "tokio_io")]
 mod tokio_io;
 mod two_halves;
