@@ -8,6 +8,8 @@ mod collecting;
 mod control_frames;
 mod events;
 mod examples;
+#[cfg(feature = "handshake")]
+mod faults;
 mod handles;
 mod limits;
 mod log;
@@ -18,6 +20,7 @@ mod reading;
 mod simulation;
 mod support;
 mod tcp;
+mod timeouts;
 #[cfg(feature = "tokio_io")]
 mod tokio_io;
 mod two_halves;

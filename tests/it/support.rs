@@ -341,7 +341,7 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
 }
 
-fn parse_close(payload: &[u8]) -> (Option<u16>, String) {
+pub fn parse_close(payload: &[u8]) -> (Option<u16>, String) {
     match payload.split_at_checked(2) {
         Some((code, reason)) => (
             Some(u16::from_be_bytes(code.try_into().unwrap())),
