@@ -50,14 +50,17 @@ pub(super) fn close_frame(code: u16, reason: &str) -> Result<CloseFrame, WsErr> 
     Ok(CloseFrame { code: code.into(), reason: reason.into() })
 }
 
-/// The close frame as it is told: one with a code that must not be sent (RFC 6455, section 7.4) is a
-/// violation. tungstenite says so of a peer that closes first, but not of one that answers.
-pub(super) fn checked(frame: CloseFrame) -> CloseFrame {
-    if frame.code.is_allowed() {
-        return frame;
+/// The close frame as it is told, without the rest of the read buffer that it came in. One with a code
+/// that must not be sent (RFC 6455, section 7.4) is a violation: tungstenite says so of a peer that
+/// closes first, but not of one that answers.
+pub(super) fn as_told(frame: CloseFrame) -> CloseFrame {
+    let CloseFrame { code, reason } = frame;
+    if code.is_allowed() {
+        CloseFrame { code, reason: reason.to_string().into() }
+    } else {
+        let reason = Utf8Bytes::from_static("Protocol violation");
+        CloseFrame { code: CloseCode::Protocol, reason }
     }
-    let reason = Utf8Bytes::from_static("Protocol violation");
-    CloseFrame { code: CloseCode::Protocol, reason }
 }
 
 /// The largest payload of a control frame, in bytes (RFC 6455, section 5.5).

@@ -30,7 +30,7 @@ use tungstenite::{
 };
 
 use super::{
-    close::{MAX_CONTROL_HEADER, checked},
+    close::{MAX_CONTROL_HEADER, as_told},
     config::{TextMessages, UncleanEnd},
     engine::{Engine, io_event},
     socket::Socket,
@@ -123,7 +123,7 @@ impl<T: Socket> Engine<T> {
                 }
                 ReadState::Discard { .. } => {
                     self.shut_down_early(cx);
-                    ready!(self.poll_incoming(drained));
+                    ready!(self.poll_discarded(drained));
                 }
                 ReadState::Linger { .. } => {
                     self.shut_down_early(cx);
@@ -176,6 +176,20 @@ impl<T: Socket> Engine<T> {
         Poll::Ready(())
     }
 
+    /// Waits for the next message that is discarded. Its fragments, of which the socket does not tell,
+    /// count as waits.
+    fn poll_discarded(&mut self, drained: Poll<()>) -> Poll<()> {
+        let was_read_up = self.is_read_up;
+        let incoming = self.poll_incoming(drained);
+        if self.is_read_up && !was_read_up {
+            self.count_discarded(LINGER_BUFFER);
+        }
+        match self.read {
+            ReadState::Ended(_) => Poll::Ready(()),
+            _ => incoming,
+        }
+    }
+
     fn poll_message(&mut self) -> Poll<Option<Result<Message, Error>>> {
         if self.is_read_up {
             return Poll::Pending;
@@ -225,11 +239,11 @@ impl<T: Socket> Engine<T> {
             Some(Ok(Message::Text(text))) => self.on_text(text),
             Some(Ok(Message::Ping(data))) => {
                 self.on_ping(&data);
-                self.push_event(|| WsEvent::Ping(data));
+                self.push_event(|| WsEvent::Ping(copied(&data)));
             }
             Some(Ok(Message::Pong(data))) => {
                 self.control.counters.on_pong_received();
-                self.push_event(|| WsEvent::Pong(data));
+                self.push_event(|| WsEvent::Pong(copied(&data)));
             }
             Some(Ok(Message::Close(frame))) => self.on_close(frame),
             Some(Ok(Message::Frame(_))) => self.on_violation(
@@ -305,7 +319,7 @@ impl<T: Socket> Engine<T> {
     }
 
     fn on_close(&mut self, frame: Option<CloseFrame>) {
-        let frame = frame.map(checked);
+        let frame = frame.map(as_told);
         let code = frame.as_ref().map(|frame| u16::from(frame.code));
         tracing::debug!(code, "the peer sent a close frame");
         self.control.on_peer_close(frame.clone());
@@ -342,23 +356,27 @@ impl<T: Socket> Engine<T> {
     }
 
     fn on_discarded_message(&mut self, message: Option<Result<Message, Error>>) {
-        let ReadState::Discard { left } = &mut self.read else { return };
+        let ReadState::Discard { left } = self.read else { return };
         match message {
             Some(Ok(Message::Close(frame))) => self.on_close(frame),
             Some(Ok(message)) => {
-                // an empty one counts too
-                *left = left.saturating_sub(message.len() + MAX_CONTROL_HEADER);
-                if *left == 0 {
-                    self.on_ended(None);
-                } else if let Message::Ping(data) = message {
-                    self.on_ping(&data);
+                if let Message::Ping(data) = &message {
+                    self.on_ping(data);
                 }
+                // an empty one counts too
+                self.count_discarded(message.len() + MAX_CONTROL_HEADER);
             }
-            Some(Err(_)) => {
-                let left = *left;
-                self.begin_linger(left);
-            }
+            Some(Err(_)) => self.begin_linger(left),
             None => self.read = ReadState::Finishing,
+        }
+    }
+
+    /// Counts what was discarded, in bytes, and ends reading when that is enough.
+    fn count_discarded(&mut self, amount: usize) {
+        let ReadState::Discard { left } = &mut self.read else { return };
+        *left = left.saturating_sub(amount);
+        if *left == 0 {
+            self.on_ended(None);
         }
     }
 
@@ -452,6 +470,12 @@ impl fmt::Debug for ReadState {
             Self::Ended(_) => "Ended",
         })
     }
+}
+
+/// The payload of a control frame, without the rest of the read buffer that it came in: whoever is told
+/// may keep it.
+fn copied(payload: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(payload)
 }
 
 /// What a reader gets to see of an end that came too early.

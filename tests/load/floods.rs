@@ -355,6 +355,80 @@ fn that_follow_a_violation_end_after_16_mib() {
     }
 }
 
+#[test]
+fn of_fragments_that_follow_text_end_after_1024_waits() {
+    for role in ROLES {
+        for payload in [&b""[..], b"x"] {
+            let (mut ws, peer) = connect(role, Some(byte_stream_config()));
+            let unit = Bytes::from(peer.fragment(CONTINUATION, payload).repeat(100));
+            peer.raw([peer.frame(TEXT, b"text"), peer.fragment(BINARY, b"")].concat());
+            for _ in 0..2000 {
+                peer.steps([Step::Bytes(unit.clone()), Step::Pending]);
+            }
+            let costs = drive(&mut ws, &peer, || {});
+            assert!(costs.ended, "{costs:?}, {payload:?}, {role:?}");
+            assert!((1024..1050).contains(&costs.polls), "{costs:?}, {payload:?}, {role:?}");
+        }
+    }
+}
+
+#[test]
+fn of_events_do_not_keep_the_memory_that_they_came_in() {
+    for role in ROLES {
+        let (_, peer) = connect(role, None);
+        for opcode in [PING, PONG] {
+            let message = peer.frame(BINARY, &vec![1; MIB]);
+            let unit = Bytes::from([message, peer.frame(opcode, b"x")].concat());
+            let config = byte_stream_config();
+            let used = measure(|| {
+                let (mut ws, peer) = connect(role, Some(config));
+                let _events = Observer::Full.observe(&mut ws);
+                opt_out(|| (0..2 * EVENTS).for_each(|_| peer.raw(unit.clone())));
+                drive(&mut ws, &peer, || {});
+            });
+            let (peak, limit) = (used.bytes_max, read_buffer(&config, MIB) + FIXED);
+            assert!(peak <= limit as u64, "{peak} bytes, not {limit}: {opcode}, {role:?}");
+        }
+    }
+}
+
+#[test]
+fn of_close_reasons_do_not_keep_the_memory_that_they_came_in() {
+    for role in ROLES {
+        let (_, peer) = connect(role, None);
+        let close = peer.frame(CLOSE, &[&1000_u16.to_be_bytes()[..], b"bye"].concat());
+        let bytes = Bytes::from([peer.frame(BINARY, &vec![1; MIB]), close].concat());
+        let mut events = None;
+        let used = measure(|| {
+            let (mut ws, peer) = connect(role, Some(byte_stream_config()));
+            events = Observer::Listening.observe(&mut ws);
+            opt_out(|| peer.raw(bytes.clone()));
+            drive(&mut ws, &peer, || {});
+        });
+        let left = usize::try_from(used.bytes_current).unwrap();
+        assert!(left <= FIXED, "{left} bytes wait with the event, not {FIXED}: {role:?}");
+        drop(events);
+    }
+}
+
+/// What a frame header announces, tungstenite reserves before it comes.
+#[test]
+fn of_headers_alone_take_the_largest_frame_and_no_more() {
+    for role in ROLES {
+        let (_, peer) = connect(role, None);
+        let mut header = peer.frame(BINARY, &vec![1; MIB]);
+        header.truncate(header.len() - MIB);
+        let used = measure(|| {
+            let (mut ws, peer) = connect(role, Some(limited(MIB)));
+            opt_out(|| peer.raw(header.clone()));
+            drive(&mut ws, &peer, || {});
+        });
+        let (peak, limit) = (used.bytes_max, MIB + 2 * 4 * KIB + FIXED);
+        assert!(peak >= MIB as u64, "{peak} bytes: {role:?}");
+        assert!(peak <= limit as u64, "{peak} bytes, not {limit}: {role:?}");
+    }
+}
+
 /// Messages and frames have the same limit, and the read buffer is small beside it.
 fn limited(limit: usize) -> WebSocketConfig {
     let config = WebSocketConfig::default().read_buffer_size(4 * KIB);
