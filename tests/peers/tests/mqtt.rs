@@ -3,10 +3,12 @@
 
 use std::{
     fs,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, Once},
+    thread,
 };
 
 use async_tungstenite::{
@@ -208,14 +210,16 @@ impl Broker {
     fn start() -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| install(&[("mosquitto", "mosquitto")]));
-        let address = free_address();
+        // mosquitto 2.0.11 does not start without one that is not for websockets
+        let (address, plain) = (free_address(), free_address());
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mosquitto-{address}"));
-        fs::write(&file, configuration(address)).unwrap();
+        fs::write(&file, configuration(address, plain)).unwrap();
         // its standard output would reach a pipe late
         let command = r#"exec /usr/sbin/mosquitto -c "$0" 2>&1"#;
         let program = Program::start(Command::new("sh").args(["-c", command]).arg(file));
-        // its clock, a colon, its name, "version", and this
         let started = program.says(" running");
+        thread::spawn(move || keep_awake(plain));
+        // before its last word
         let version = started.split(' ').rev().nth(1).unwrap().to_owned();
         Self { address, version, _program: program }
     }
@@ -235,15 +239,25 @@ impl Broker {
     }
 }
 
+/// Pings until the broker ends. While its other sockets are silent, mosquitto 2.0.11 looks after its
+/// websockets ten times a second only, and writes at most a few KiB each time.
+fn keep_awake(broker: SocketAddr) -> io::Result<()> {
+    let mut tcp = std::net::TcpStream::connect(broker)?;
+    tcp.write_all(b"\x10\x11\0\x04MQTT\x04\x02\0\0\0\x05awake")?;
+    tcp.read_exact(&mut [0; 4])?;
+    loop {
+        tcp.write_all(&[0xc0, 0])?;
+        tcp.read_exact(&mut [0; 2])?;
+    }
+}
+
 /// One where nobody listens yet.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Without limits on how many messages wait: what does not fit would be dropped.
-fn configuration(address: SocketAddr) -> String {
-    // mosquitto 2.0.11 does not start without one that is not for websockets
-    let plain = free_address();
+fn configuration(address: SocketAddr, plain: SocketAddr) -> String {
     format!(
         "listener {} {}
 listener {} {}
