@@ -14,14 +14,14 @@ pub fn message(index: u64) -> Vec<u8> {
     let length = match index {
         0 => 0,
         1 => LARGEST_MESSAGE,
-        _ => random(index) % LARGEST_MESSAGE >> (index % 8),
+        _ => (random(index) % LARGEST_MESSAGE) >> (index % 8),
     };
     noise(index, length)
 }
 
 /// A number of 24 bits.
 fn random(seed: u64) -> usize {
-    noise(seed, 3).into_iter().fold(0, |number, byte| number << 8 | usize::from(byte))
+    noise(seed, 3).into_iter().fold(0, |number, byte| (number << 8) | usize::from(byte))
 }
 
 /// Says only that they differ, as nobody reads megabytes.

@@ -1,5 +1,5 @@
-//! MQTT: the broker mosquitto, and two clients over our stream. Each publishes messages with QoS 1,
-//! 0 to 256 KiB large, and gets them back as a subscriber, in order, over the same connection.
+//! MQTT: the broker mosquitto, and two clients over our stream. Each publishes messages of 0 to
+//! 256 KiB, at least once, and gets them back as a subscriber, in order, over the same connection.
 
 use std::{
     fs,

@@ -45,11 +45,11 @@ async fn exchange(stream: Stream, seed: u64) -> usize {
     let data = noise(seed, 256 * KIB);
     let (mut reader, mut writer) = stream.split();
     let mut received = Vec::new();
-    let send = async {
+    let write = async {
         writer.write_all(&data).await?;
         writer.close().await
     };
-    try_join(send, reader.read_to_end(&mut received)).await.unwrap();
+    try_join(write, reader.read_to_end(&mut received)).await.unwrap();
     assert_same(&received, &data);
     received.len()
 }

@@ -37,11 +37,11 @@ async fn exchange(client: Ours) -> Result<usize, russh::Error> {
     let data = noise(0, 16 * MIB);
     let mut received = Vec::new();
     let (mut reader, mut writer) = split(channel.into_stream());
-    let send = async {
+    let write = async {
         writer.write_all(&data).await?;
         writer.shutdown().await
     };
-    tokio::try_join!(send, reader.read_to_end(&mut received))?;
+    tokio::try_join!(write, reader.read_to_end(&mut received))?;
     assert_same(&received, &data);
     session.disconnect(Disconnect::ByApplication, "", "").await?;
     Ok(received.len())

@@ -57,11 +57,11 @@ async fn encrypt(client: Ours, server: Ours) -> (ClientStream<Ours>, ServerStrea
 async fn exchange(stream: impl AsyncRead + AsyncWrite, sent: &[u8], expected: &[u8]) {
     let (mut reader, mut writer) = split(stream);
     let mut received = vec![0; expected.len()];
-    let send = async {
+    let write = async {
         writer.write_all(sent).await?;
         writer.flush().await
     };
-    tokio::try_join!(send, reader.read_exact(&mut received)).unwrap();
+    tokio::try_join!(write, reader.read_exact(&mut received)).unwrap();
     assert_same(&received, expected);
 }
 
