@@ -8,9 +8,11 @@ use std::{
 
 use serde_json::Value;
 
+mod data;
 #[path = "../../it/program.rs"]
 mod program;
 
+pub use data::{assert_same, message, noise};
 pub use program::{PATIENCE, Program};
 
 /// Installs the Debian packages whose programs are not there.
@@ -51,6 +53,14 @@ pub fn tools(name: &str) -> PathBuf {
 /// Where this package is: the programs of peers are in its directories.
 pub fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The version of a library that these tests use.
+pub fn version(library: &str) -> String {
+    let lock = fs::read_to_string(here().join("Cargo.lock")).unwrap();
+    let name = format!("name = \"{library}\"\nversion = \"");
+    let (_, rest) = lock.split_once(&name).unwrap_or_else(|| panic!("{library} is not used"));
+    rest.split('"').next().unwrap().to_owned()
 }
 
 /// An example of the crate, built. In the profile of the tests, as a release takes minutes to build.
