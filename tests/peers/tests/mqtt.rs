@@ -46,7 +46,7 @@ async fn gneiss_gets_1000_messages_back() {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 async fn gneiss_gets_10_000_messages_back() {
     through_gneiss(10_000).await;
 }
@@ -57,7 +57,7 @@ fn rumqttc_gets_1000_messages_back() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 fn rumqttc_gets_10_000_messages_back() {
     through_rumqttc(10_000);
 }
