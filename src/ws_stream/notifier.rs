@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -13,8 +14,9 @@ use crate::{WsErr, WsEvent};
 
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
-    /// Most streams have none.
-    audience: Option<Box<Audience>>,
+    /// Most streams have none. The lock is never taken: it makes the stream `Sync`, which the filters of
+    /// observers are not.
+    audience: Option<Box<Mutex<Audience>>>,
     /// `Closed` has been queued: the last event.
     closed: bool,
 }
@@ -46,7 +48,7 @@ impl Notifier {
     /// Takes observers that were made elsewhere. They are told what is queued too.
     pub(super) fn adopt(&mut self, observers: Vec<Pharos<WsEvent>>) {
         if !observers.is_empty() {
-            let audience = self.audience.get_or_insert_default();
+            let audience = in_lock(self.audience.get_or_insert_default());
             audience.forget_the_gone();
             audience.observers.extend(observers);
         }
@@ -54,7 +56,7 @@ impl Notifier {
 
     /// Queues an event, which is made only if somebody observes.
     pub(super) fn push(&mut self, event: impl FnOnce() -> WsEvent) {
-        let Some(audience) = &mut self.audience else { return };
+        let Some(audience) = self.audience.as_mut().map(in_lock) else { return };
         audience.forget_the_gone();
         if !self.closed && !audience.observers.is_empty() {
             audience.queue.push_back(event());
@@ -72,19 +74,19 @@ impl Notifier {
 
     /// How many observers there are.
     #[cfg(test)]
-    pub(super) fn observers(&self) -> usize {
-        self.audience.as_ref().map_or(0, |audience| audience.observers.len())
+    pub(super) fn observers(&mut self) -> usize {
+        self.audience.as_mut().map_or(0, |audience| in_lock(audience).observers.len())
     }
 
     /// Whether every event was delivered.
     #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        self.audience.as_ref().is_none_or(|audience| audience.queue.is_empty())
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.audience.as_mut().is_none_or(|audience| in_lock(audience).queue.is_empty())
     }
 
     /// Delivers what is queued; `Pending` while a bounded observer is full.
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(audience) = &mut self.audience {
+        if let Some(audience) = self.audience.as_mut().map(in_lock) {
             ready!(audience.poll_deliver(cx));
         }
         if self.closed {
@@ -130,6 +132,11 @@ impl Audience {
         // `Pharos` forgets those who do not wait for events any more
         self.observers.retain_mut(|observer| observer.num_observers() > 0);
     }
+}
+
+/// What is in a lock that nobody else can take.
+fn in_lock(audience: &mut Box<Mutex<Audience>>) -> &mut Audience {
+    audience.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An observer, and the events that it will be told.

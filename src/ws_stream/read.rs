@@ -176,8 +176,8 @@ impl<T: Socket> Engine<T> {
         Poll::Ready(())
     }
 
-    /// Waits for the next message that is discarded. Its fragments, of which the socket does not tell,
-    /// count as waits.
+    /// Waits for the next message that is discarded. Waits count too: the socket does not tell of the
+    /// fragments of a message that never ends.
     fn poll_discarded(&mut self, drained: Poll<()>) -> Poll<()> {
         let was_read_up = self.is_read_up;
         let incoming = self.poll_incoming(drained);
@@ -504,5 +504,5 @@ const MAX_UNFLUSHED_PONGS: usize = 64 * 1024;
 /// tungstenite accepts by default, which the peer may have been sending at that moment.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
-/// How many bytes are discarded in one read.
+/// How many bytes are discarded in one read, and what a wait counts where the socket reads.
 const LINGER_BUFFER: usize = 16 * 1024;

@@ -19,7 +19,7 @@ use crate::support::{PING, Wire, client, now, server};
 fn assert_stream<T>()
 where
     T: AsyncRead + AsyncBufRead + AsyncWrite + Observable<WsEvent, Error = WsErr>,
-    T: std::fmt::Debug + Send + Unpin + 'static,
+    T: std::fmt::Debug + Send + Sync + Unpin + 'static,
 {
 }
 

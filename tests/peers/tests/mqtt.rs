@@ -15,7 +15,7 @@ use async_tungstenite::{
     tokio::TokioAdapter,
     tungstenite::{client::IntoClientRequest, http::HeaderValue},
 };
-use futures::{AsyncReadExt, StreamExt, join, stream};
+use futures::{StreamExt, join, stream};
 use gneiss_mqtt::{
     client::{
         AsyncClient, AsyncClientHandle, ClientEvent,
@@ -34,7 +34,6 @@ use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     time::timeout,
 };
-use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
 use ws_stream_tungstenite::{Writes, WsConfig, WsStream};
 
 type Ours = WsStream<TokioAdapter<TcpStream>>;
@@ -104,9 +103,7 @@ async fn exchange(stream: Ours, count: u64) -> usize {
 
 /// A client that has this one connection.
 fn gneiss(stream: Ours) -> AsyncClientHandle {
-    // gneiss asks for `Sync`, which the stream is not, because of the filters of its observers
-    let (reader, writer) = stream.split();
-    let stream = Mutex::new(Some(tokio::io::join(reader.compat(), writer.compat_write())));
+    let stream = Mutex::new(Some(stream));
     new_tokio_client(
         MqttClientOptions::builder().build(),
         ConnectOptions::builder().with_client_id("gneiss").build(),
