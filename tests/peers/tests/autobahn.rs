@@ -202,11 +202,6 @@ struct Reason {
 
 const REASONS: &[Reason] = &[
     Reason {
-        cases: &["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"],
-        outcome: "NON-STRICT",
-        why: "a message and the violation behind it arrive in one read, so no echo goes out",
-    },
-    Reason {
         cases: &["6.3.", "6.4."],
         outcome: "LEFT OUT",
         why: "invalid UTF-8 is as good as any other data in binary",
