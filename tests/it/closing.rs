@@ -521,3 +521,15 @@ fn end_of_file_waits_for_the_transport_to_be_shut_down() {
     assert_eq!(now(end).unwrap(), 0);
     assert!(peer.is_shut_down());
 }
+
+#[test]
+fn a_pong_that_is_owed_leaves_before_the_close_frame() {
+    for role in ROLES {
+        let (mut ws, peer) = connect(role, None);
+        // they come together, so that one read takes the ping with the data
+        peer.raw([peer.frame(BINARY, b"data"), peer.frame(PING, b"?")].concat());
+        assert_eq!(run(ws.read(&mut [0; 8])).unwrap(), 4);
+        run(ws.close()).unwrap();
+        assert_eq!(opcodes(&peer.sent()), [PONG, CLOSE], "nothing follows a close frame");
+    }
+}

@@ -12,8 +12,8 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
 
 use crate::support::{
-    self, PING, Peer, ROLES, Step, TEXT, Wire, connect, connect_with, fill, now, observe, run,
-    settle, told,
+    self, BINARY, PING, Peer, ROLES, Step, TEXT, Wire, connect, connect_with, fill, now, observe,
+    run, settle, told,
 };
 
 /// A task that polls one half of the stream.
@@ -308,4 +308,40 @@ fn a_reader_that_waits_for_pongs_to_leave_is_woken_although_the_wake_up_is_late(
         assert_eq!(peer.sent_data(), b"01234567");
         assert!(reader.is_done(), "{when:?}");
     }
+}
+
+#[test]
+fn a_writer_that_waits_to_collect_more_is_woken_by_the_reader_that_makes_room() {
+    let (socket, peer) = support::socket(Role::Server, Some(write_buffer(7)));
+    let mut ws = WsStream::with_config(socket, WsConfig::new().writes(Writes::Collect(5)));
+    let (reader, writer) = (Task::new(), Task::new());
+    now(ws.flush()).unwrap();
+    // of seven messages, the transport has four, the socket two, and one is full
+    peer.allow(28);
+    assert_eq!(now(ws.write(&[1; 35])).unwrap(), 35);
+    assert!(writer.write(&mut ws).is_pending());
+    peer.hold_wakes(true);
+    peer.allow(14);
+    assert!(reader.read(&mut ws).is_pending());
+    assert_eq!(writer.wakes.get(), 1);
+    assert!(writer.write(&mut ws).is_ready());
+}
+
+#[test]
+fn a_pong_for_which_there_is_no_room_does_not_cost_the_writer_its_wake_up() {
+    let config = write_buffer(0).max_write_buffer_size(151);
+    let (mut ws, peer) = support::client(Some(config));
+    let (reader, writer) = (Task::new(), Task::new());
+    now(ws.flush()).unwrap();
+    peer.block();
+    assert_eq!(now(ws.write(&[1; 138])).unwrap(), 138);
+    assert!(writer.write(&mut ws).is_pending());
+    peer.raw([peer.frame(PING, b""), peer.frame(BINARY, b"data")].concat());
+    assert!(reader.read(&mut ws).is_ready());
+    let before = writer.wakes.get();
+    peer.unblock_late();
+    assert!(reader.read(&mut ws).is_pending());
+    peer.hold_wakes(false);
+    assert!(writer.wakes.get() > before, "what was in its way has left: {:?}", peer.calls());
+    assert!(writer.write(&mut ws).is_ready());
 }

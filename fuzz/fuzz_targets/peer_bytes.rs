@@ -1,0 +1,7 @@
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|program: ws_stream_fuzz::peer_bytes::Program| program.run());
+
+#[cfg(not(fuzzing))]
+fn main() {}
