@@ -121,6 +121,11 @@ impl<T: Socket> Engine<T> {
         !self.outbox.is_due
     }
 
+    /// Whether nothing more can be collected before the socket takes what was.
+    pub(super) fn is_collection_full(&self) -> bool {
+        self.outbox.is_due && self.outbox.buffer.len() == self.message_limit
+    }
+
     /// Lets what was collected leave.
     pub(super) fn release_collected(&mut self) {
         self.outbox.is_due = self.outbox.is_collecting();
@@ -202,6 +207,13 @@ impl<T: Socket> Engine<T> {
         else {
             return Ok(());
         };
+        if self.unflushed.pongs() > 0 {
+            // a pong that the socket owes would follow the close frame; here it goes into its buffer
+            let both = &mut Context::from_waker(&self.both);
+            if let Poll::Ready(flushed) = self.socket.poll_flush_unpin(both) {
+                flushed?;
+            }
+        }
         match self.socket.start_send_unpin(Message::Close(frame.map(|frame| *frame))) {
             // the peer was faster; what the socket has may still leave
             Err(error) if is_closed(&error) => Ok(()),

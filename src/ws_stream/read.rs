@@ -168,12 +168,16 @@ impl<T: Socket> Engine<T> {
             self.on_unanswerable_pings();
             return Poll::Ready(());
         }
-        let message = ready!(self.poll_message());
-        match self.read {
+        let incoming = self.poll_message().map(|message| match self.read {
             ReadState::Discard { .. } => self.on_discarded_message(message),
             _ => self.on_message(message),
+        });
+        if !self.has_room_for_control_frames() {
+            // for a pong without room, the socket calls the transport, which then need not call those
+            // who wait for it
+            let _ = self.poll_drain(Halves::READ);
         }
-        Poll::Ready(())
+        incoming
     }
 
     /// Waits for the next message that is discarded. Waits count too: the socket does not tell of the

@@ -229,10 +229,13 @@ impl<T: Socket> Engine<T> {
         if self.is_drained() {
             return Poll::Ready(());
         }
-        ready!(self.poll_drain_socket());
-        // the other half may have waited for this; its wake-up may have been ours
-        self.control.tasks.wake_halves(!by);
-        Poll::Ready(())
+        let was_full = self.is_collection_full();
+        let drained = self.poll_drain_socket();
+        if drained.is_ready() || (was_full && !self.is_collection_full()) {
+            // the other half may have waited for this; its wake-up may have been ours
+            self.control.tasks.wake_halves(!by);
+        }
+        drained
     }
 
     /// Moves on what the socket was given by this poll, after what `drained` says of the rest. What
@@ -329,7 +332,7 @@ impl<T: Socket> Engine<T> {
     }
 
     /// Whether all of `unflushed` fits into the socket's buffer.
-    fn has_room_for_control_frames(&self) -> bool {
+    pub(super) fn has_room_for_control_frames(&self) -> bool {
         self.unflushed.bytes <= self.socket.config().max_write_buffer_size
     }
 
