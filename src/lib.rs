@@ -10,6 +10,10 @@ mod error;
 mod event;
 mod ws_stream;
 
+#[cfg(doc)]
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
+
 pub use crate::{
     error::WsErr,
     event::WsEvent,

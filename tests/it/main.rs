@@ -10,6 +10,7 @@ mod events;
 mod examples;
 #[cfg(feature = "handshake")]
 mod faults;
+mod guarantees;
 mod handles;
 mod limits;
 mod log;
