@@ -77,6 +77,8 @@ async def flood(ws):
     while True:
         for piece in pieces(8 * MIB):
             await ws.send(piece)
+            # sending does not wait where the other side takes everything: the other tasks would starve
+            await asyncio.sleep(0)
 
 
 async def close(ws, *code_and_reason):
