@@ -27,7 +27,8 @@ use ws_stream_tungstenite::{
 use crate::{
     KIB, MIB,
     support::{
-        BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, ROLES, Step, TEXT, Wire, connect, fill, now,
+        BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, RESERVED, ROLES, Step, TEXT, Wire, connect,
+        fill, now,
     },
 };
 
@@ -641,6 +642,3 @@ const FIXED: usize = 24 * KIB;
 
 /// Buffers that grow, and what happens once.
 const A_FEW: usize = 16;
-
-/// An opcode that means nothing.
-const RESERVED: u8 = 0x3;
