@@ -18,8 +18,8 @@ pub use crate::{
     error::WsErr,
     event::WsEvent,
     ws_stream::{
-        CloseEvent, TextMessages, UncleanEnd, Writes, WsConfig, WsCounters, WsMeta, WsState,
-        WsStream, byte_stream_config,
+        CloseEvent, TextMessages, UncleanEnd, Websocket, Writes, WsConfig, WsCounters, WsMeta,
+        WsState, WsStream, byte_stream_config,
     },
 };
 

@@ -19,7 +19,7 @@ mod tokio_io;
 mod wakers;
 mod write;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use ::futures_io::{AsyncRead, AsyncWrite};
 use async_tungstenite::WebSocketStream;
@@ -30,6 +30,7 @@ pub use self::{
     close::CloseEvent,
     config::{TextMessages, UncleanEnd, Writes, WsConfig, byte_stream_config},
     meta::{WsCounters, WsMeta, WsState},
+    socket::Websocket,
 };
 
 use self::{config::Choices, engine::Engine};
@@ -80,28 +81,38 @@ use crate::{WsErr, WsEvent};
 ///
 /// Reading and writing may happen in two tasks, through `futures::io::split` or `tokio::io::split`.
 /// Neither half misses a wake-up because of what the other does.
-pub struct WsStream<S> {
-    engine: Engine<WebSocketStream<S>>,
+pub struct WsStream<S, W = WebSocketStream<S>> {
+    engine: Engine<W>,
+    transport: PhantomData<fn() -> S>,
+}
+
+impl<S, W> WsStream<S, W>
+where
+    W: Websocket<Transport = S>,
+{
+    /// Makes a byte stream of a websocket whose handshake is done.
+    ///
+    /// `poll_close` of the transport has to shut down its sending side: a peer may wait for that.
+    #[must_use]
+    pub fn new(inner: W) -> Self {
+        Self::with_config(inner, WsConfig::default())
+    }
+
+    /// The same, where there is a choice as `config` says.
+    #[must_use]
+    pub fn with_config(inner: W, config: WsConfig) -> Self {
+        Self::from_parts(inner, config.choices)
+    }
+
+    fn from_parts(inner: W, choices: Choices) -> Self {
+        Self { engine: Engine::new(inner, choices), transport: PhantomData }
+    }
 }
 
 impl<S> WsStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Makes a byte stream of a websocket whose handshake is done.
-    ///
-    /// `poll_close` of the transport has to shut down its sending side: a peer may wait for that.
-    #[must_use]
-    pub fn new(inner: WebSocketStream<S>) -> Self {
-        Self::with_config(inner, WsConfig::default())
-    }
-
-    /// The same, where there is a choice as `config` says.
-    #[must_use]
-    pub fn with_config(inner: WebSocketStream<S>, config: WsConfig) -> Self {
-        Self::from_parts(inner, config.choices)
-    }
-
     /// Makes a byte stream of a transport on which a handshake was done by other means.
     ///
     /// Without `config`, with every default, and with [`byte_stream_config`] instead of the larger
@@ -132,13 +143,9 @@ where
             WebSocketStream::from_partially_read(transport, part, role, Some(websocket)).await;
         Self::from_parts(inner, choices)
     }
-
-    fn from_parts(inner: WebSocketStream<S>, choices: Choices) -> Self {
-        Self { engine: Engine::new(inner, choices) }
-    }
 }
 
-impl<S> WsStream<S> {
+impl<S, W> WsStream<S, W> {
     /// A handle to this stream, which stays usable when the stream is inside something else: to send
     /// pings, to close with a code and wait for the end, to observe, to see the state and the
     /// counters. Costs no allocation.
@@ -147,7 +154,7 @@ impl<S> WsStream<S> {
     }
 
     /// The websocket below, to look at.
-    pub fn get_ref(&self) -> &WebSocketStream<S> {
+    pub fn get_ref(&self) -> &W {
         &self.engine.socket
     }
 
@@ -157,7 +164,7 @@ impl<S> WsStream<S> {
     /// transport: the stream would miss them. What is sent through it leaves when the stream is
     /// polled next, in order with what was written to the stream, except that it overtakes what was
     /// [collected](Writes::Collect).
-    pub fn get_mut(&mut self) -> &mut WebSocketStream<S> {
+    pub fn get_mut(&mut self) -> &mut W {
         self.engine.unflushed.add_unknown();
         self.engine.is_read_up = false;
         &mut self.engine.socket
@@ -169,12 +176,12 @@ impl<S> WsStream<S> {
     /// for. Messages that were not read from yet are still in the websocket, and so is what was
     /// written and is not flushed, except for what was [collected](Writes::Collect). For handles, the
     /// connection is over.
-    pub fn into_inner(self) -> WebSocketStream<S> {
+    pub fn into_inner(self) -> W {
         self.engine.socket
     }
 }
 
-impl<S> fmt::Debug for WsStream<S> {
+impl<S, W> fmt::Debug for WsStream<S, W> {
     /// Shows the state of both directions, no data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsStream")
@@ -184,9 +191,9 @@ impl<S> fmt::Debug for WsStream<S> {
     }
 }
 
-impl<S> Observable<WsEvent> for WsStream<S>
+impl<S, W> Observable<WsEvent> for WsStream<S, W>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin,
+    W: Websocket + Send,
 {
     type Error = WsErr;
 

@@ -8,9 +8,9 @@ use std::{
 
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use super::WsStream;
+use super::{Websocket, WsStream};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
+impl<S, W: Websocket> AsyncRead for WsStream<S, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for WsStream<S> {
+impl<S, W: Websocket> AsyncBufRead for WsStream<S, W> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.get_mut().engine.poll_chunk(cx)
     }
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for WsStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsStream<S> {
+impl<S, W: Websocket> AsyncWrite for WsStream<S, W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -6,13 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_io::{AsyncRead as TransportRead, AsyncWrite as TransportWrite};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use super::WsStream;
+use super::{Websocket, WsStream};
 
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio_io")))]
-impl<S: TransportRead + TransportWrite + Unpin> AsyncRead for WsStream<S> {
+impl<S, W: Websocket> AsyncRead for WsStream<S, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -30,7 +29,7 @@ impl<S: TransportRead + TransportWrite + Unpin> AsyncRead for WsStream<S> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio_io")))]
-impl<S: TransportRead + TransportWrite + Unpin> AsyncBufRead for WsStream<S> {
+impl<S, W: Websocket> AsyncBufRead for WsStream<S, W> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.get_mut().engine.poll_chunk(cx)
     }
@@ -44,7 +43,7 @@ impl<S: TransportRead + TransportWrite + Unpin> AsyncBufRead for WsStream<S> {
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio_io")))]
-impl<S: TransportRead + TransportWrite + Unpin> AsyncWrite for WsStream<S> {
+impl<S, W: Websocket> AsyncWrite for WsStream<S, W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
