@@ -18,11 +18,18 @@ pub use crate::{
     error::WsErr,
     event::WsEvent,
     ws_stream::{
-        CloseEvent, TextMessages, UncleanEnd, Websocket, Writes, WsConfig, WsCounters, WsMeta,
-        WsState, WsStream, byte_stream_config,
+        CloseEvent, Messages, TextMessages, UncleanEnd, Websocket, Writes, WsConfig, WsCounters,
+        WsMeta, WsState, WsStream, byte_stream_config,
     },
 };
 
+#[cfg(feature = "tokio-tungstenite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio-tungstenite")))]
+pub use crate::ws_stream::TokioWsStream;
+
 pub use async_tungstenite;
 pub use pharos;
+#[cfg(feature = "tokio-tungstenite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio-tungstenite")))]
+pub use tokio_tungstenite;
 pub use tungstenite;

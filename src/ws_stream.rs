@@ -7,6 +7,7 @@ mod engine;
 mod futures_io;
 #[cfg(feature = "handshake")]
 mod handshake;
+mod messages;
 mod meta;
 mod notifier;
 mod outbox;
@@ -16,6 +17,8 @@ mod socket;
 mod tests;
 #[cfg(feature = "tokio_io")]
 mod tokio_io;
+#[cfg(feature = "tokio-tungstenite")]
+mod tokio_tungstenite;
 mod wakers;
 mod write;
 
@@ -26,9 +29,12 @@ use async_tungstenite::WebSocketStream;
 use pharos::{Observable, Observe, ObserveConfig};
 use tungstenite::protocol::Role;
 
+#[cfg(feature = "tokio-tungstenite")]
+pub use self::tokio_tungstenite::TokioWsStream;
 pub use self::{
     close::CloseEvent,
     config::{TextMessages, UncleanEnd, Writes, WsConfig, byte_stream_config},
+    messages::Messages,
     meta::{WsCounters, WsMeta, WsState},
     socket::Websocket,
 };

@@ -1,0 +1,132 @@
+//! `Messages`: any stream and sink of messages as a websocket.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tungstenite::{Error, Message, protocol::WebSocketConfig};
+
+use super::{
+    WsConfig, WsStream,
+    socket::{Socket, Websocket},
+};
+use crate::error::into_io;
+
+/// A `Stream` and `Sink` of tungstenite's messages, as the websocket of a [`WsStream`].
+///
+/// [`WsStream::from_messages`] makes it.
+#[derive(Debug)]
+pub struct Messages<M> {
+    inner: M,
+    config: WebSocketConfig,
+}
+
+impl<M> Messages<M> {
+    /// The stream and sink.
+    pub fn get_ref(&self) -> &M {
+        &self.inner
+    }
+
+    /// The stream and sink. As for [`WsStream::get_mut`], do not receive from it, and do not close it.
+    pub fn get_mut(&mut self) -> &mut M {
+        &mut self.inner
+    }
+
+    /// Gives back the stream and sink.
+    pub fn into_inner(self) -> M {
+        self.inner
+    }
+}
+
+impl<M> WsStream<M, Messages<M>>
+where
+    M: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
+    /// Makes a byte stream of whatever passes messages: a websocket behind adapters, or that of another
+    /// library whose messages and errors were mapped to tungstenite's.
+    ///
+    /// Like the websockets of tungstenite, `messages` has to answer pings and close frames by itself, at
+    /// the latest when it is flushed, and to end behind the peer's close frame, or fail. Its `Stream`
+    /// and its `Sink` are polled with different wakers, and it is closed (`Sink::poll_close`) behind both
+    /// close frames.
+    ///
+    /// The bytes below can't be reached: a peer that breaks the rules is refused with a close frame, and
+    /// end of file follows at once, without waiting for the peer. Of
+    /// [`WsConfig::websocket`] the limits apply to what is written; what may arrive is up to `messages`.
+    #[must_use]
+    pub fn from_messages(messages: M, config: Option<WsConfig>) -> Self {
+        let (config, choices) = config.unwrap_or_default().split();
+        // nobody knows what `messages` leaves in its buffers: it may call its transport at any time
+        let config = config.write_buffer_size(0);
+        Self::from_parts(Messages { inner: messages, config }, choices)
+    }
+}
+
+impl<M> Websocket for Messages<M>
+where
+    M: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
+    type Transport = M;
+}
+
+impl<M> Stream for Messages<M>
+where
+    M: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.inner.poll_next_unpin(cx)
+    }
+}
+
+impl<M> Sink<Message> for Messages<M>
+where
+    M: Sink<Message, Error = Error> + Unpin,
+{
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.inner.start_send_unpin(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_close_unpin(cx)
+    }
+}
+
+impl<M> Socket for Messages<M>
+where
+    M: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
+    fn config(&self) -> &WebSocketConfig {
+        &self.config
+    }
+
+    fn poll_read_transport(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    fn poll_flush_transport(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // that is up to the sink
+    }
+
+    fn poll_close_transport(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_close_unpin(cx).map_err(|error| into_io(error.into()))
+    }
+}
