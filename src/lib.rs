@@ -8,6 +8,8 @@
 
 mod error;
 mod event;
+#[cfg(feature = "upgrade")]
+mod upgrade;
 mod ws_stream;
 
 #[cfg(doc)]
@@ -23,11 +25,17 @@ pub use crate::{
     },
 };
 
+#[cfg(feature = "upgrade")]
+pub use crate::upgrade::{
+    Upgraded, WsClientUpgrade, WsClientUpgradeError, WsUpgrade, WsUpgradeRejection,
+};
 #[cfg(feature = "tokio-tungstenite")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio-tungstenite")))]
 pub use crate::ws_stream::TokioWsStream;
 
 pub use async_tungstenite;
+#[cfg(feature = "upgrade")]
+#[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
+pub use hyper;
 pub use pharos;
 #[cfg(feature = "tokio-tungstenite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio-tungstenite")))]

@@ -100,7 +100,25 @@ impl WsConfig {
     }
 }
 
+impl From<WebSocketConfig> for WsConfig {
+    /// Every default, and this config for a websocket that the stream makes.
+    fn from(websocket: WebSocketConfig) -> Self {
+        Self::new().websocket(websocket)
+    }
+}
+
 impl WsConfig {
+    /// The buffers and limits of a websocket that the stream makes, changed.
+    #[cfg(feature = "axum")]
+    pub(crate) fn map_websocket(
+        mut self,
+        change: impl FnOnce(WebSocketConfig) -> WebSocketConfig,
+    ) -> Self {
+        let websocket = self.websocket.unwrap_or_else(byte_stream_config);
+        self.websocket = Some(change(websocket));
+        self
+    }
+
     /// What the stream makes of a transport itself, and the rest.
     pub(super) fn split(self) -> (WebSocketConfig, Choices) {
         (self.websocket.unwrap_or_else(byte_stream_config), self.choices)

@@ -1,0 +1,251 @@
+//! `WsClientUpgrade`: asking for a websocket on a connection of hyper's client.
+
+use std::{error::Error, fmt};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{
+        HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_VERSION,
+    },
+};
+use tungstenite::{handshake::client::generate_key, protocol::Role};
+
+use super::{
+    handshake::{
+        VERSION, accept_value, header_value, insert_upgrade, is_connection_upgrade,
+        is_upgrade_to_websocket, protocols, single,
+    },
+    transport::Upgraded,
+};
+use crate::{WsConfig, WsStream};
+
+/// Asks for a websocket on a connection of hyper's client (feature `upgrade`).
+///
+/// ```no_run
+/// # use std::error::Error;
+/// # use hyper::{Request, client::conn::http1};
+/// # use hyper_util::rt::TokioIo;
+/// # use tokio::net::TcpStream;
+/// # use ws_stream_tungstenite::{Upgraded, WsClientUpgrade, WsStream};
+/// async fn connect(tcp: TcpStream) -> Result<WsStream<Upgraded>, Box<dyn Error>> {
+///     let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await?;
+///     tokio::spawn(connection.with_upgrades());
+///
+///     let request = Request::get("/bytes").header("Host", "example.com");
+///     let mut request = request.header("Sec-WebSocket-Protocol", "bytes").body(String::new())?;
+///     let upgrade = WsClientUpgrade::new(&mut request);
+///     let response = sender.send_request(request).await?;
+///     let (stream, _response) = upgrade.finish(response).await?;
+///     Ok(stream)
+/// }
+/// ```
+///
+/// # HTTP/2
+///
+/// With the feature `http2`, a request whose version is `HTTP_2` becomes the extended `CONNECT` of RFC 8441.
+/// Its URI has to be whole (`https://example.com/bytes`), and the server has to have offered this:
+/// `is_extended_connect_protocol_enabled` of hyper's `SendRequest` says so, once the settings of the server
+/// have come.
+#[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
+#[derive(Debug)]
+#[must_use = "the response is for `finish`"]
+pub struct WsClientUpgrade {
+    /// What proves that the server has understood the request. There is none over HTTP/2.
+    accept: Option<HeaderValue>,
+    protocols: Vec<HeaderValue>,
+    config: WsConfig,
+}
+
+impl WsClientUpgrade {
+    /// Makes `request` one for a websocket: sets its method and the headers that RFC 6455, section 4.1, asks
+    /// for.
+    ///
+    /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol`, if any, and whatever else the
+    /// server wants to know in others. A `Host` is added if there is none and the URI names it. The body has to
+    /// be empty.
+    pub fn new<B>(request: &mut Request<B>) -> Self {
+        let protocols = protocols(request.headers()).collect();
+        request.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
+        let upgrade = Self { accept: None, protocols, config: WsConfig::new() };
+        #[cfg(feature = "http2")]
+        if request.version() == Version::HTTP_2 {
+            ask_to_connect(request);
+            return upgrade;
+        }
+        Self { accept: Some(ask(request)), ..upgrade }
+    }
+
+    /// How the stream is to be: a [`WsConfig`], or the [`WebSocketConfig`] alone. Default: every default of
+    /// `WsConfig`, and [`byte_stream_config`](crate::byte_stream_config).
+    ///
+    /// [`WebSocketConfig`]: tungstenite::protocol::WebSocketConfig
+    pub fn config(self, config: impl Into<WsConfig>) -> Self {
+        Self { config: config.into(), ..self }
+    }
+
+    /// Checks the response, and returns the stream and the head of the response, which says which subprotocol
+    /// the server chose.
+    ///
+    /// Hyper has to be told that the connection may be upgraded (`with_upgrades`), and its task has to go on.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, its response is not valid, or the connection broke. The body of a refusal is lost:
+    /// look at the status first if you want it.
+    ///
+    /// # Panics
+    ///
+    /// As [`WsStream::from_raw_socket`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, so is the connection.
+    pub async fn finish<B>(
+        self,
+        mut response: Response<B>,
+    ) -> Result<(WsStream<Upgraded>, Response<()>), WsClientUpgradeError> {
+        let upgrade = hyper::upgrade::on(&mut response);
+        let response = response.map(drop);
+        self.check(&response)?;
+        let upgraded = upgrade.await.map_err(|source| WsClientUpgradeError::Hyper { source })?;
+        let transport = Upgraded::new(upgraded);
+        let stream = WsStream::from_raw_socket(transport, Role::Client, Some(self.config)).await;
+        Ok((stream, response))
+    }
+
+    /// RFC 6455, section 4.1, or RFC 8441, section 5.
+    fn check(&self, response: &Response<()>) -> Result<(), WsClientUpgradeError> {
+        let headers = response.headers();
+        let accepted = match self.accept {
+            Some(_) => StatusCode::SWITCHING_PROTOCOLS,
+            None => StatusCode::OK,
+        };
+        if response.status() != accepted {
+            return Err(WsClientUpgradeError::Refused { response: Box::new(response.clone()) });
+        }
+        if let Some(accept) = &self.accept {
+            check_switch(headers, accept)?;
+        }
+        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+            return Err(WsClientUpgradeError::UnexpectedExtension);
+        }
+        self.check_protocol(headers)
+    }
+
+    fn check_protocol(&self, headers: &HeaderMap) -> Result<(), WsClientUpgradeError> {
+        let mut chosen = protocols(headers);
+        let is_right = match (chosen.next(), chosen.next()) {
+            (None, _) => self.protocols.is_empty(),
+            (Some(protocol), None) => self.protocols.contains(&protocol),
+            (Some(_), Some(_)) => false,
+        };
+        if is_right { Ok(()) } else { Err(WsClientUpgradeError::InvalidProtocol) }
+    }
+}
+
+/// Why a request did not lead to a websocket (feature `upgrade`).
+#[derive(Debug)]
+#[non_exhaustive]
+#[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
+pub enum WsClientUpgradeError {
+    /// The server refused.
+    Refused {
+        /// What it answered, without the body.
+        response: Box<Response<()>>,
+    },
+
+    /// The response has no `Connection` header with `Upgrade` in it.
+    InvalidConnectionHeader,
+
+    /// The response has no `Upgrade` header with `websocket` in it.
+    InvalidUpgradeHeader,
+
+    /// The `Sec-WebSocket-Accept` of the response is missing, or does not belong to the request.
+    InvalidAcceptHeader,
+
+    /// The server agreed to none of the subprotocols that it was asked for, or to another one, or to several.
+    InvalidProtocol,
+
+    /// The server wants to use an extension, for which it was not asked.
+    UnexpectedExtension,
+
+    /// Hyper did not hand over the connection.
+    Hyper {
+        /// The error as hyper reported it.
+        source: hyper::Error,
+    },
+}
+
+impl Error for WsClientUpgradeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Self::Hyper { source } = self { Some(source) } else { None }
+    }
+}
+
+impl fmt::Display for WsClientUpgradeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused { response } => {
+                return write!(
+                    f,
+                    "the server refused the websocket with status {}",
+                    response.status()
+                );
+            }
+            Self::InvalidConnectionHeader => {
+                "the `Connection` header of the response does not say `Upgrade`"
+            }
+            Self::InvalidUpgradeHeader => {
+                "the `Upgrade` header of the response does not say `websocket`"
+            }
+            Self::InvalidAcceptHeader => {
+                "the `Sec-WebSocket-Accept` of the response does not belong to the request"
+            }
+            Self::InvalidProtocol => {
+                "the server did not agree to one of the subprotocols asked for"
+            }
+            Self::UnexpectedExtension => {
+                "the server wants to use an extension it was not asked for"
+            }
+            Self::Hyper { .. } => "the connection did not become a websocket",
+        })
+    }
+}
+
+#[cfg(feature = "http2")]
+fn ask_to_connect<B>(request: &mut Request<B>) {
+    let protocol = hyper::ext::Protocol::from_static("websocket");
+    *request.method_mut() = Method::CONNECT;
+    request.extensions_mut().insert(protocol);
+}
+
+/// Returns what will prove that the server has understood the request.
+fn ask<B>(request: &mut Request<B>) -> HeaderValue {
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let host = request.uri().authority().map(|authority| header_value(authority.as_str()));
+    let headers = request.headers_mut();
+    if let (Some(host), false) = (host, headers.contains_key(HOST)) {
+        headers.insert(HOST, host);
+    }
+    let key = header_value(&generate_key());
+    let accept = accept_value(&key);
+    insert_upgrade(headers);
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    accept
+}
+
+/// What a response over HTTP/1.1 has to say.
+fn check_switch(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), WsClientUpgradeError> {
+    if !is_connection_upgrade(headers) {
+        return Err(WsClientUpgradeError::InvalidConnectionHeader);
+    }
+    if !is_upgrade_to_websocket(headers) {
+        return Err(WsClientUpgradeError::InvalidUpgradeHeader);
+    }
+    if single(headers, SEC_WEBSOCKET_ACCEPT) != Some(accept) {
+        return Err(WsClientUpgradeError::InvalidAcceptHeader);
+    }
+    Ok(())
+}
