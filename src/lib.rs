@@ -1,6 +1,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// its example needs the feature
-#![cfg_attr(any(not(doctest), feature = "handshake"), doc = include_str!("../README.md"))]
+// its examples need the features
+#![cfg_attr(
+    any(not(doctest), all(feature = "axum", feature = "handshake")),
+    doc = include_str!("../README.md")
+)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 // nothing that a peer, a configuration or an order of polls brings about may panic

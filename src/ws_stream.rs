@@ -87,6 +87,12 @@ use crate::{WsErr, WsEvent};
 ///
 /// Reading and writing may happen in two tasks, through `futures::io::split` or `tokio::io::split`.
 /// Neither half misses a wake-up because of what the other does.
+///
+/// # Type parameters
+///
+/// `S` is the transport, and `W` the [websocket](Websocket) on it: that of async-tungstenite, unless the
+/// type says otherwise. With the feature `tokio-tungstenite`, `TokioWsStream<T>` is the same over that of
+/// tokio-tungstenite. Nothing else depends on `W`.
 pub struct WsStream<S, W = WebSocketStream<S>> {
     engine: Engine<W>,
     transport: PhantomData<fn() -> S>,
@@ -96,7 +102,8 @@ impl<S, W> WsStream<S, W>
 where
     W: Websocket<Transport = S>,
 {
-    /// Makes a byte stream of a websocket whose handshake is done.
+    /// Makes a byte stream of a websocket whose handshake is done: that of async-tungstenite, or of
+    /// tokio-tungstenite with the feature of that name.
     ///
     /// `poll_close` of the transport has to shut down its sending side: a peer may wait for that.
     #[must_use]
