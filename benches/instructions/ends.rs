@@ -4,6 +4,7 @@ use current::{
     Writes, WsConfig, WsStream, byte_stream_config, tungstenite::protocol::WebSocketConfig,
 };
 use futures_util::{AsyncRead, AsyncWrite, FutureExt};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use crate::memory::Memory;
 
@@ -27,6 +28,8 @@ pub(crate) enum Crate {
     Current,
     /// With `byte_stream_config`.
     Recommended,
+    /// The same, over tokio-tungstenite.
+    Tokio,
     Collecting,
 }
 
@@ -39,6 +42,7 @@ impl Crate {
             Self::Recommended => {
                 open_current(role, transport, byte_stream_config(), WsConfig::new())
             }
+            Self::Tokio => open_tokio(role, transport),
             Self::Collecting => {
                 let config = WsConfig::new().writes(Writes::Collect(COLLECTED));
                 open_current(role, transport, standard, config)
@@ -72,6 +76,18 @@ fn open_current(
     };
     let socket = WebSocketStream::from_raw_socket(transport, role, Some(websocket)).now_or_never();
     Box::new(WsStream::with_config(socket.expect("there is nothing to wait for"), config))
+}
+
+fn open_tokio(role: Role, transport: Memory) -> End {
+    use current::tokio_tungstenite::{WebSocketStream, tungstenite::protocol};
+
+    let role = match role {
+        Role::Client => protocol::Role::Client,
+        Role::Server => protocol::Role::Server,
+    };
+    let config = Some(byte_stream_config());
+    let socket = WebSocketStream::from_raw_socket(transport.compat(), role, config).now_or_never();
+    Box::new(WsStream::new(socket.expect("there is nothing to wait for")))
 }
 
 /// How much is collected for one message, in bytes.

@@ -24,7 +24,7 @@ use memory::Memory;
 
 main!(config = config(), library_benchmark_groups = operations);
 
-library_benchmark_group!(name = operations, benchmarks = [current, recommended, published]);
+library_benchmark_group!(name = operations, benchmarks = [current, recommended, tokio, published]);
 
 #[library_benchmark]
 #[bench::write_64(args = (Crate::Current, 64), setup = prepare_write)]
@@ -44,6 +44,16 @@ fn current(operation: Operation) -> Operation {
 #[bench::read_16k(args = (Crate::Recommended, 16 * 1024), setup = prepare_read)]
 #[bench::request_64(args = (Crate::Recommended, 64), setup = prepare_request)]
 fn recommended(operation: Operation) -> Operation {
+    black_box(repeat(operation))
+}
+
+#[library_benchmark]
+#[bench::write_64(args = (Crate::Tokio, 64), setup = prepare_write)]
+#[bench::write_16k(args = (Crate::Tokio, 16 * 1024), setup = prepare_write)]
+#[bench::read_64(args = (Crate::Tokio, 64), setup = prepare_read)]
+#[bench::read_16k(args = (Crate::Tokio, 16 * 1024), setup = prepare_read)]
+#[bench::request_64(args = (Crate::Tokio, 64), setup = prepare_request)]
+fn tokio(operation: Operation) -> Operation {
     black_box(repeat(operation))
 }
 
