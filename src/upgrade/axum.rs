@@ -18,6 +18,21 @@ pub(super) type OnFailedUpgrade = Box<dyn FnOnce(hyper::Error) + Send + Sync>;
 impl WsUpgrade {
     /// Accepts, and has a new task of tokio run what `callback` makes of the stream.
     ///
+    /// ```
+    /// use axum::{Router, response::IntoResponse, routing::any};
+    /// use futures::AsyncWriteExt;
+    /// use ws_stream_tungstenite::WsUpgrade;
+    ///
+    /// async fn handler(upgrade: WsUpgrade) -> impl IntoResponse {
+    ///     upgrade.protocols(["greeting"]).on_upgrade(|mut stream| async move {
+    ///         let _ = stream.write_all(b"hello").await;
+    ///         let _ = stream.close().await;
+    ///     })
+    /// }
+    ///
+    /// let app: Router = Router::new().route("/greeting", any(handler));
+    /// ```
+    ///
     /// The response has to be returned from the handler. When the server shuts down gracefully, axum does
     /// not wait for the task: the example `axum` shows how to.
     ///

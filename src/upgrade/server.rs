@@ -216,7 +216,8 @@ impl WsUpgrade {
     }
 
     /// How the stream is to be: a [`WsConfig`], or the [`WebSocketConfig`] alone. Default: every default of
-    /// `WsConfig`, and [`byte_stream_config`](crate::byte_stream_config).
+    /// `WsConfig`, and [`byte_stream_config`](crate::byte_stream_config). Sizes that were set before are
+    /// forgotten.
     ///
     /// [`WebSocketConfig`]: tungstenite::protocol::WebSocketConfig
     pub fn config(self, config: impl Into<WsConfig>) -> Self {
