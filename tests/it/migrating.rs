@@ -17,8 +17,8 @@ use ws_stream_tungstenite::tungstenite;
 
 use self::own_adapter::OwnAdapter;
 use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, RESERVED, Sent, Step, TEXT, Wire, close_payload, now, server,
-    socket, wire,
+    BINARY, CLOSE, PING, PONG, Peer, RESERVED, Sent, Step, TEXT, Task, Wire, close_payload, now,
+    server, settle, socket, wire,
 };
 
 #[test]
@@ -196,6 +196,30 @@ fn what_is_written_behind_the_close_frame_of_the_peer_fails_with_another_kind() 
 }
 
 #[test]
+fn a_reader_and_a_writer_are_woken_each_for_its_own() {
+    for end in others().into_iter().chain([ours()]) {
+        let End { name, stream, peer } = end;
+        let (mut reading, mut writing) = tokio::io::split(stream);
+        peer.block();
+        let mut reader = Task::new(async move {
+            assert_eq!(reading.read(&mut [0; 64]).await.unwrap(), 4, "{name}");
+        });
+        let mut writer = Task::new(async move {
+            writing.write_all(b"data").await.unwrap();
+            writing.flush().await.unwrap();
+        });
+        settle(&mut [&mut reader, &mut writer]);
+        assert!(!reader.is_done() && !writer.is_done(), "{name}");
+        peer.binary(b"data");
+        settle(&mut [&mut reader, &mut writer]);
+        assert!(reader.is_done() && !writer.is_done(), "{name}");
+        peer.unblock();
+        settle(&mut [&mut reader, &mut writer]);
+        assert!(writer.is_done(), "{name}");
+    }
+}
+
+#[test]
 fn what_is_written_may_wait_for_a_flush() {
     let cases =
         [(own_adapter(), true), (stream_reader(), false), (byte_reader(), false), (ours(), true)];
@@ -232,9 +256,9 @@ fn the_others_send_empty_messages() {
     assert!(end.peer.sent().is_empty());
 }
 
-trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A server's end of a connection.
 struct End {
@@ -303,6 +327,8 @@ impl End {
     }
 }
 
+/// That a read returns this.
+#[expect(clippy::unnecessary_wraps, reason = "as `End::read`")]
 fn data(data: &str) -> Option<Result<String, io::ErrorKind>> {
     Some(Ok(data.to_owned()))
 }
