@@ -19,6 +19,29 @@ mod ws_stream;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
+#[cfg(doc)]
+#[doc = include_str!("migrating.md")]
+pub mod migrating {
+    #[doc = include_str!("migrating/published.md")]
+    pub mod published {}
+
+    // the examples need the features
+    #[cfg(any(not(doctest), all(feature = "axum", feature = "handshake", feature = "tokio_io")))]
+    #[doc = include_str!("migrating/copied_axum.md")]
+    pub mod copied_axum {}
+
+    #[cfg(any(not(doctest), all(feature = "tokio-tungstenite", feature = "tokio_io")))]
+    #[doc = include_str!("migrating/own_adapter.md")]
+    pub mod own_adapter {}
+
+    #[cfg(any(not(doctest), all(feature = "tokio-tungstenite", feature = "tokio_io")))]
+    #[doc = include_str!("migrating/stream_reader.md")]
+    pub mod stream_reader {}
+
+    #[doc = include_str!("migrating/byte_reader.md")]
+    pub mod byte_reader {}
+}
+
 pub use crate::{
     error::WsErr,
     event::WsEvent,

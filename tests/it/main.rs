@@ -14,6 +14,8 @@ mod guarantees;
 mod handles;
 mod limits;
 mod log;
+#[cfg(feature = "tokio_io")]
+mod migrating;
 mod opening;
 mod program;
 mod properties;
