@@ -1,6 +1,7 @@
 //! The behaviour of `WsStream`, by subject; a test's path reads as a sentence.
 
 mod api;
+mod backend;
 mod browser;
 mod choices;
 mod closing;
