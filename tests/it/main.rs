@@ -15,6 +15,7 @@ mod guarantees;
 mod handles;
 mod limits;
 mod log;
+mod messages;
 mod opening;
 mod program;
 mod properties;

@@ -26,6 +26,8 @@ mod handles;
 mod limits;
 #[path = "../it/log.rs"]
 mod log;
+#[path = "../it/messages.rs"]
+mod messages;
 #[path = "../it/properties.rs"]
 mod properties;
 #[path = "../it/reading.rs"]
