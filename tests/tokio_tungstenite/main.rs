@@ -1,4 +1,4 @@
-//! The behaviour of `WsStream` over the websocket of tokio-tungstenite: the tests of `tests/it`.
+//! The tests of `tests/it` and `tests/costs` over the websocket of tokio-tungstenite.
 
 mod backend;
 
@@ -47,3 +47,42 @@ mod two_halves;
 mod violations;
 #[path = "../it/writing.rs"]
 mod writing;
+
+#[path = "../costs/allocations.rs"]
+mod allocations;
+#[cfg(feature = "tokio_io")]
+#[path = "../costs/tokio_io.rs"]
+mod costs_of_tokio_io;
+#[path = "../costs/counting.rs"]
+mod counting;
+#[path = "../costs/rounds.rs"]
+mod rounds;
+#[path = "../costs/sizes.rs"]
+mod sizes;
+#[path = "../costs/transport_calls.rs"]
+mod transport_calls;
+#[path = "../costs/wakes.rs"]
+mod wakes;
+
+/// What is not about a stream that can be over either websocket.
+const ELSEWHERE: [&str; 5] = ["browser", "examples", "guarantees", "opening", "program"];
+
+#[test]
+fn each_module_of_the_behaviour_and_of_the_costs_is_here() {
+    let here: Vec<_> = include_str!("main.rs").lines().filter(|line| is_path(line)).collect();
+    for (directory, main) in
+        [("it", include_str!("../it/main.rs")), ("costs", include_str!("../costs/main.rs"))]
+    {
+        let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        for module in modules.filter(|module| !ELSEWHERE.contains(module) && *module != "backend") {
+            let is_here = [directory, "it"].iter().any(|directory| {
+                here.contains(&&*format!("#[path = \"../{directory}/{module}.rs\"]"))
+            });
+            assert!(is_here, "{directory}::{module} does not run over tokio-tungstenite");
+        }
+    }
+}
+
+fn is_path(line: &str) -> bool {
+    line.starts_with("#[path = ")
+}
