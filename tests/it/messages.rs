@@ -663,7 +663,7 @@ fn converse(seed: u64) {
     let writes = if random.one_in(2) { Writes::Collect(20) } else { Writes::AtOnce };
     let (ws, peer) = Strict::connect(WsConfig::new().writes(writes));
     peer.set(|state| state.room = Some(0));
-    let mut meta = ws.meta();
+    let meta = ws.meta();
     let mut events = observe(meta.clone());
     let (reading, writing) = ws.split();
     let pieces: Vec<_> = (0..random.below(20)).map(|_| random.below(60)).collect();
