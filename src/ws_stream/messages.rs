@@ -3,15 +3,16 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tungstenite::{Error, Message, protocol::WebSocketConfig};
+use tungstenite::{Error, Message, error::ProtocolError, protocol::WebSocketConfig};
 
 use super::{
     WsConfig, WsStream,
     socket::{Socket, Websocket},
+    write::message_limit,
 };
 use crate::error::into_io;
 
@@ -22,6 +23,8 @@ use crate::error::into_io;
 pub struct Messages<M> {
     inner: M,
     config: WebSocketConfig,
+    /// The peer's close frame has come.
+    is_peer_closed: bool,
 }
 
 impl<M> Messages<M> {
@@ -49,19 +52,24 @@ where
     /// library whose messages and errors were mapped to tungstenite's.
     ///
     /// Like the websockets of tungstenite, `messages` has to answer pings and close frames by itself, at
-    /// the latest when it is flushed, and to end behind the peer's close frame, or fail. Its `Stream`
+    /// the latest when it is flushed, and to end behind the peer's close frame: where it ends without
+    /// one, the peer has broken the stream off ([`WsErr::MissingCloseFrame`](crate::WsErr)). Its `Stream`
     /// and its `Sink` are polled with different wakers, and it is closed (`Sink::poll_close`) behind both
     /// close frames.
     ///
     /// The bytes below can't be reached: a peer that breaks the rules is refused with a close frame, and
     /// end of file follows at once, without waiting for the peer. Of
     /// [`WsConfig::websocket`] the limits apply to what is written; what may arrive is up to `messages`.
+    /// tungstenite does not flush the close frame with which a server answers: behind adapters, a
+    /// transport that buffers what is written keeps it.
     #[must_use]
     pub fn from_messages(messages: M, config: Option<WsConfig>) -> Self {
-        let (config, choices) = config.unwrap_or_default().split();
+        let (config, mut choices) = config.unwrap_or_default().split();
+        // an adapter may tell too late that there is no room for the mask
+        choices.max_message = choices.max_message.min(message_limit(&config, true));
         // nobody knows what `messages` leaves in its buffers: it may call its transport at any time
         let config = config.write_buffer_size(0);
-        Self::from_parts(Messages { inner: messages, config }, choices)
+        Self::from_parts(Messages { inner: messages, config, is_peer_closed: false }, choices)
     }
 }
 
@@ -79,7 +87,15 @@ where
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inner.poll_next_unpin(cx)
+        let message = ready!(self.inner.poll_next_unpin(cx));
+        match message {
+            Some(Ok(Message::Close(_))) => self.is_peer_closed = true,
+            None if !self.is_peer_closed => {
+                return Poll::Ready(Some(Err(ProtocolError::ResetWithoutClosingHandshake.into())));
+            }
+            _ => {}
+        }
+        Poll::Ready(message)
     }
 }
 

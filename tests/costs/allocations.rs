@@ -9,10 +9,11 @@ use std::io::{IoSlice, IoSliceMut};
 use allocation_counter::{measure, opt_out};
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{WsState, WsStream, byte_stream_config, tungstenite};
+use ws_stream_tungstenite::{WsState, byte_stream_config, tungstenite};
 
 use crate::{
-    KIB, allocations, byte_stream, collecting,
+    backend::WsStream,
+    counting::{KIB, allocations, byte_stream, collecting},
     support::{BINARY, PING, PONG, Peer, ROLES, Wire, connect, now, server, socket},
 };
 

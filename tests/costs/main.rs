@@ -1,6 +1,10 @@
 //! What the stream costs, in what can be counted: the same on every machine, whatever the load is.
 
 mod allocations;
+#[path = "../it/backend.rs"]
+#[expect(dead_code, reason = "the tests of the behaviour need more of it")]
+mod backend;
+mod counting;
 mod rounds;
 mod sizes;
 #[path = "../it/support.rs"]
@@ -10,56 +14,3 @@ mod support;
 mod tokio_io;
 mod transport_calls;
 mod wakes;
-
-use allocation_counter::measure;
-use futures::AsyncWriteExt;
-use tungstenite::protocol::Role;
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, byte_stream_config, tungstenite};
-
-use self::support::{Calls, Peer, Wire, connect, connect_with, now};
-
-const KIB: usize = 1024;
-
-/// What `run` asks of the transport.
-fn calls(peer: &Peer, run: impl FnOnce()) -> Calls {
-    let before = peer.calls();
-    run();
-    let after = peer.calls();
-    Calls {
-        reads: after.reads - before.reads,
-        writes: after.writes - before.writes,
-        flushes: after.flushes - before.flushes,
-        closes: after.closes - before.closes,
-    }
-}
-
-fn reads(reads: usize) -> Calls {
-    Calls { reads, ..Calls::default() }
-}
-
-/// As many writes as flushes.
-fn sends(sends: usize) -> Calls {
-    Calls { writes: sends, flushes: sends, ..Calls::default() }
-}
-
-/// What `run` allocates once it has run often enough for the buffers to have their size.
-fn allocations(mut run: impl FnMut()) -> u64 {
-    run();
-    run();
-    measure(run).count_total
-}
-
-/// A stream with the configuration that this crate recommends.
-fn byte_stream(role: Role) -> (WsStream<Wire>, Peer) {
-    flushed(connect(role, Some(byte_stream_config())))
-}
-
-fn collecting(role: Role, size: usize) -> (WsStream<Wire>, Peer) {
-    flushed(connect_with(role, WsConfig::new().writes(Writes::Collect(size))))
-}
-
-/// Before the first flush, whoever had the websocket before may have left something in it.
-fn flushed((mut ws, peer): (WsStream<Wire>, Peer)) -> (WsStream<Wire>, Peer) {
-    now(ws.flush()).unwrap();
-    (ws, peer)
-}

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 use allocation_counter::{measure, opt_out};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use futures_test::task::new_count_waker;
-use ws_stream_tungstenite::WsStream;
 
 use crate::{
-    KIB, byte_stream, calls, collecting,
+    backend::WsStream,
+    counting::{KIB, byte_stream, calls, collecting},
     support::{Calls, Peer, ROLES, Wire},
 };
 

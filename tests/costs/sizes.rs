@@ -1,13 +1,13 @@
 //! What a connection holds.
 
 use allocation_counter::measure;
-use async_tungstenite::WebSocketStream;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::{Bytes, protocol::Role};
-use ws_stream_tungstenite::{WsStream, tungstenite};
+use ws_stream_tungstenite::{byte_stream_config, tungstenite};
 
 use crate::{
-    KIB,
+    backend::{WebSocketStream, WsStream, websocket},
+    counting::KIB,
     support::{BINARY, ROLES, Wire, now, socket, wire},
 };
 
@@ -36,7 +36,8 @@ fn heap(role: Role, size: usize) -> usize {
     let mut buf = vec![0; size];
     let mut ws = None;
     let used = measure(|| {
-        let mut stream = now(WsStream::from_raw_socket(wire, role, None));
+        let socket = now(websocket(wire, role, Some(byte_stream_config())));
+        let mut stream = WsStream::new(socket);
         now(stream.read_exact(&mut buf)).unwrap();
         now(stream.write_all(&buf)).unwrap();
         ws = Some(stream);
@@ -46,7 +47,7 @@ fn heap(role: Role, size: usize) -> usize {
 }
 
 /// Of a connection, besides its buffers, in bytes: what the stream shares with its handles, what
-/// async-tungstenite keeps of wakers, how often two buffers are referred to, and two frame headers.
+/// the websocket keeps of wakers, how often two buffers are referred to, and two frame headers.
 const FIXED: usize = 360 + 2 * 64 + 2 * 40 + 2 * 14;
 
 /// In bytes, with `byte_stream_config`.

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    KIB, allocations, byte_stream, calls, reads, sends,
+    counting::{KIB, allocations, byte_stream, calls, reads, sends},
     support::{Calls, ROLES, now},
 };
 

@@ -8,7 +8,7 @@ use tungstenite::protocol::Role;
 use ws_stream_tungstenite::tungstenite;
 
 use crate::{
-    KIB, byte_stream, calls, collecting, reads, sends,
+    counting::{KIB, byte_stream, calls, collecting, reads, sends},
     support::{BINARY, CLOSE, Calls, PING, PONG, ROLES, connect, now},
 };
 

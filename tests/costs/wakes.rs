@@ -5,10 +5,11 @@ use std::task::{Context, Poll, Waker};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use futures_test::task::{AwokenCount, new_count_waker};
 use tungstenite::protocol::Role;
-use ws_stream_tungstenite::{WsStream, tungstenite};
+use ws_stream_tungstenite::tungstenite;
 
 use crate::{
-    KIB, byte_stream, collecting,
+    backend::WsStream,
+    counting::{KIB, byte_stream, collecting},
     support::{PING, Peer, ROLES, Step, Wire, fill},
 };
 

@@ -2,7 +2,6 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use async_tungstenite::WebSocketStream;
 use futures::{
     AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt,
 };
@@ -12,9 +11,12 @@ use tungstenite::{
     error::{CapacityError, ProtocolError},
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
-use ws_stream_tungstenite::{WsErr, WsEvent, WsStream, async_tungstenite, pharos, tungstenite};
+use ws_stream_tungstenite::{WsErr, WsEvent, pharos, tungstenite};
 
-use crate::support::{PING, Wire, client, now, server};
+use crate::{
+    backend::{OverTokio, WebSocketStream, WsStream},
+    support::{PING, Wire, client, now, server},
+};
 
 fn assert_stream<T>()
 where
@@ -26,7 +28,7 @@ where
 #[test]
 fn the_stream_has_its_traits() {
     assert_stream::<WsStream<Wire>>();
-    assert_stream::<WsStream<async_tungstenite::tokio::TokioAdapter<tokio::net::TcpStream>>>();
+    assert_stream::<OverTokio<tokio::net::TcpStream>>();
     assert_stream::<WsStream<smol::net::TcpStream>>();
 }
 

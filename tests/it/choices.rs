@@ -4,13 +4,14 @@ use std::{error::Error, io, io::ErrorKind};
 
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{
-    TextMessages, UncleanEnd, WsConfig, WsErr, WsStream, pharos, tungstenite,
-};
+use ws_stream_tungstenite::{TextMessages, UncleanEnd, WsConfig, WsErr, pharos, tungstenite};
 
-use crate::support::{
-    BINARY, CONTINUATION, PING, PONG, Peer, ROLES, Step, TEXT, Wire, connect_with, now, observe,
-    read_all, socket, told,
+use crate::{
+    backend::WsStream,
+    support::{
+        BINARY, CONTINUATION, PING, PONG, Peer, ROLES, Step, TEXT, Wire, connect_with, now,
+        observe, read_all, socket, told,
+    },
 };
 
 fn passing_text(role: Role) -> (WsStream<Wire>, Peer) {

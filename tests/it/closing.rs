@@ -353,8 +353,7 @@ fn an_answer_that_cannot_be_sent_does_not_spoil_the_end() {
 
 #[test]
 fn the_answer_to_a_close_frame_that_was_read_before_goes_out() {
-    use async_tungstenite::WebSocketStream;
-    use ws_stream_tungstenite::WsStream;
+    use crate::backend::{WebSocketStream, WsStream};
 
     for role in ROLES {
         let (ws, peer) = connect(role, None);

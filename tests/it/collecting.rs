@@ -5,11 +5,14 @@ use std::io::{self, ErrorKind, IoSlice};
 use allocation_counter::measure;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
+use ws_stream_tungstenite::{Writes, WsConfig, tungstenite};
 
-use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, ROLES, Step, Task, Wire, connect_with, now, observe, pattern,
-    read_all, settle, socket, told,
+use crate::{
+    backend::WsStream,
+    support::{
+        BINARY, CLOSE, PING, PONG, Peer, ROLES, Step, Task, Wire, connect_with, now, observe,
+        pattern, read_all, settle, socket, told,
+    },
 };
 
 const SIZE: usize = 1000;

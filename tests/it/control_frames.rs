@@ -78,7 +78,7 @@ fn pongs_that_cannot_leave_hold_up_reading_before_they_pile_up() {
 }
 
 /// Polls a read for as long as it wakes itself; `true` if it is then still pending.
-fn run_until_stalled(ws: &mut ws_stream_tungstenite::WsStream<crate::support::Wire>) -> bool {
+fn run_until_stalled(ws: &mut crate::backend::WsStream<crate::support::Wire>) -> bool {
     let (waker, wakes) = futures_test::task::new_count_waker();
     let mut cx = std::task::Context::from_waker(&waker);
     loop {

@@ -5,11 +5,14 @@ use std::{pin::Pin, task::Context};
 use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use futures_test::task::new_count_waker;
 use pharos::{Channel, Observable, ObserveConfig};
-use ws_stream_tungstenite::{WsErr, WsEvent, WsStream, pharos};
+use ws_stream_tungstenite::{WsErr, WsEvent, pharos};
 
-use crate::support::{
-    PING, PONG, ROLES, Step, TEXT, Wire, client, connect, fill, now, observe, read_all, run,
-    server, told,
+use crate::{
+    backend::WsStream,
+    support::{
+        PING, PONG, ROLES, Step, TEXT, Wire, client, connect, fill, now, observe, read_all, run,
+        server, told,
+    },
 };
 
 fn observe_bounded(ws: &mut WsStream<Wire>, capacity: usize) -> pharos::Events<WsEvent> {

@@ -1,7 +1,9 @@
 //! Each call of the transport in a session fails in turn, at either end. What both ends read, write
 //! and are told is what the README says, and nothing that was flushed is lost.
 
+#[path = "faults/network.rs"]
 mod network;
+#[path = "faults/session.rs"]
 mod session;
 
 use std::io::ErrorKind;

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use async_tungstenite::{WebSocketStream, tokio::TokioAdapter};
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, channel::oneshot,
     future::BoxFuture,
@@ -17,13 +16,14 @@ use futures::{
 use futures_test::task::new_count_waker;
 use pharos::{Channel, Events, Observable, ObserveConfig};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{
-    CloseEvent, WsErr, WsEvent, WsMeta, WsState, WsStream, async_tungstenite, pharos, tungstenite,
-};
+use ws_stream_tungstenite::{CloseEvent, WsErr, WsEvent, WsMeta, WsState, pharos, tungstenite};
 
-use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, ROLES, Sent, TEXT, Task, Wire, client, connect, fill, now,
-    read_all, server, settle, socket, told,
+use crate::{
+    backend::{OverTokio, WsStream, over_tokio, websocket},
+    support::{
+        BINARY, CLOSE, PING, PONG, Peer, ROLES, Sent, TEXT, Task, Wire, client, connect, fill, now,
+        read_all, server, settle, told, wire,
+    },
 };
 
 fn ping(payload: &[u8]) -> Sent {
@@ -969,20 +969,18 @@ fn waker_of(task: &Arc<()>) -> std::task::Waker {
 }
 
 /// A client, whose peer `peer` is a server with the same transport, on tokio.
-async fn tcp() -> (WsStream<TokioAdapter<tokio::net::TcpStream>>, smol::net::TcpStream) {
+async fn tcp() -> (OverTokio<tokio::net::TcpStream>, smol::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = smol::Async::new(listener.accept().unwrap().0).unwrap();
-    let socket = WebSocketStream::from_raw_socket(TokioAdapter::new(client), Role::Client, None);
-    (WsStream::new(socket.await), server.into())
+    (over_tokio::without_handshake(client, Role::Client).await, server.into())
 }
 
 /// A server that answers until it is closed.
 fn serve(tcp: smol::net::TcpStream) {
     thread::spawn(|| {
         smol::block_on(async {
-            let socket = WebSocketStream::from_raw_socket(tcp, Role::Server, None);
-            let mut ws = WsStream::new(socket.await);
+            let mut ws = WsStream::new(websocket(tcp, Role::Server, None).await);
             futures::io::copy(&mut ws, &mut futures::io::sink()).await.unwrap();
         });
     });
@@ -1070,11 +1068,10 @@ fn no_lock_is_held_while_the_transport_is_polled_or_dropped() {
 
 /// A stream whose transport knows its handle.
 fn nosy() -> (WsStream<Nosy>, Peer, WsMeta) {
-    let (socket, peer) = socket(Role::Client, None);
+    let (wire, peer) = wire(Role::Client);
     let known = Arc::default();
-    let transport = Nosy { wire: socket.into_inner(), meta: Arc::clone(&known) };
-    let socket = WebSocketStream::from_raw_socket(transport, Role::Client, None);
-    let ws = WsStream::new(now(socket));
+    let transport = Nosy { wire, meta: Arc::clone(&known) };
+    let ws = WsStream::new(now(websocket(transport, Role::Client, None)));
     let meta = ws.meta();
     *known.lock().unwrap() = Some(meta.clone());
     (ws, peer, meta)

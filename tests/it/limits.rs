@@ -6,15 +6,15 @@ use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{WsErr, tungstenite};
 
-use crate::support::{PING, ROLES, connect, now};
+use crate::support::{PING, ROLES, connect, now, pattern};
 
 const KIB: usize = 1024;
 
-/// The lengths of the messages that a long write becomes.
-fn message_lengths(role: Role, config: WebSocketConfig) -> Vec<usize> {
+/// The lengths of the messages that two writes of so many bytes become.
+fn message_lengths(role: Role, config: WebSocketConfig, write: usize) -> Vec<usize> {
     let (mut ws, peer) = connect(role, Some(config));
-    let data: Vec<u8> = (0..=255).cycle().take(100 * KIB).collect();
-    for part in data.chunks(50 * KIB) {
+    let data = pattern(0, 2 * write);
+    for part in data.chunks(write) {
         now(ws.write_all(part)).unwrap();
     }
     assert_eq!(peer.sent_data(), data);
@@ -26,10 +26,10 @@ fn the_receivers_limits_bound_what_is_sent() {
     let config = WebSocketConfig::default();
     for role in ROLES {
         for config in [config.max_message_size(Some(1000)), config.max_frame_size(Some(1000))] {
-            assert_eq!(*message_lengths(role, config).iter().max().unwrap(), 1000);
+            assert_eq!(*message_lengths(role, config, 50 * KIB).iter().max().unwrap(), 1000);
         }
         let unlimited = config.max_message_size(None).max_frame_size(None);
-        assert_eq!(*message_lengths(role, unlimited).iter().max().unwrap(), 50 * KIB);
+        assert_eq!(*message_lengths(role, unlimited, 50 * KIB).iter().max().unwrap(), 50 * KIB);
     }
 }
 
@@ -42,11 +42,12 @@ fn the_write_buffer_never_overflows() {
             let config = WebSocketConfig::default()
                 .write_buffer_size(write_buffer)
                 .max_write_buffer_size(room);
-            let lengths = message_lengths(role, config);
+            let write = 2 * room;
+            let lengths = message_lengths(role, config, write);
             let frame = |length| length + header(role, length);
             let largest = *lengths.iter().max().unwrap();
             assert!(frame(largest) <= room, "{largest} bytes do not fit into {room}");
-            let fits_more = largest < 50 * KIB && frame(largest + 1) <= room;
+            let fits_more = largest < write.min(64 * KIB) && frame(largest + 1) <= room;
             assert!(!fits_more, "{} bytes would fit into {room}", largest + 1);
         }
     }
@@ -98,7 +99,7 @@ fn a_config_without_room_for_a_close_frame_is_an_invalid_input() {
 fn a_server_may_send_one_byte_where_a_client_has_no_room_for_its_mask() {
     for room in 3..7 {
         let config = WebSocketConfig::default().write_buffer_size(0).max_write_buffer_size(room);
-        assert_eq!(message_lengths(Role::Server, config)[0], room - 2);
+        assert_eq!(message_lengths(Role::Server, config, KIB)[0], room - 2);
     }
 }
 

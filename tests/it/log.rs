@@ -7,9 +7,11 @@ use std::{
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use tracing_subscriber::fmt::MakeWriter;
-use ws_stream_tungstenite::WsStream;
 
-use crate::support::{BINARY, PING, Peer, Step, TEXT, Wire, now, read_all, server};
+use crate::{
+    backend::WsStream,
+    support::{BINARY, PING, Peer, Step, TEXT, Wire, now, read_all, server},
+};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -1,6 +1,7 @@
 //! The behaviour of `WsStream`, by subject; a test's path reads as a sentence.
 
 mod api;
+mod backend;
 mod browser;
 mod choices;
 mod closing;
@@ -14,6 +15,7 @@ mod guarantees;
 mod handles;
 mod limits;
 mod log;
+mod messages;
 #[cfg(feature = "tokio_io")]
 mod migrating;
 mod opening;

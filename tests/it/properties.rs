@@ -9,7 +9,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use async_tungstenite::WebSocketStream;
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt,
     channel::oneshot,
@@ -19,13 +18,15 @@ use pharos::{Events, Observable, ObserveConfig};
 use proptest::{collection::vec, prelude::*};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use ws_stream_tungstenite::{
-    TextMessages, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream,
-    async_tungstenite, pharos, tungstenite,
+    TextMessages, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, pharos, tungstenite,
 };
 
-use crate::support::{
-    BINARY, CLOSE, Peer, Random, Sent, Step, TEXT, Task, Wire, connect_with, frame, now, observe,
-    pattern, read_all, socket, told,
+use crate::{
+    backend::{WsStream, websocket},
+    support::{
+        BINARY, CLOSE, Peer, Random, Sent, Step, TEXT, Task, Wire, connect_with, frame, now,
+        observe, pattern, read_all, socket, told,
+    },
 };
 
 /// One direction of a transport.
@@ -299,7 +300,7 @@ fn converse<R, W>(
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let end = |transport, role, plan: &Plan| {
-        let socket = now(WebSocketStream::from_raw_socket(transport, role, Some(config)));
+        let socket = now(websocket(transport, role, Some(config)));
         WsStream::with_config(socket, plan.config.clone())
     };
     let mut client = end(ends.0, Role::Client, &plans.0);

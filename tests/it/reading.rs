@@ -8,11 +8,12 @@ use futures::{
 use futures_test::task::noop_context;
 use std::{pin::Pin, task::Poll};
 
-use ws_stream_tungstenite::WsStream;
-
-use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Calls, PING, PONG, RESERVED, ROLES, Step, TEXT, Wire, client,
-    connect, now, read_all, run,
+use crate::{
+    backend::WsStream,
+    support::{
+        BINARY, CLOSE, CONTINUATION, Calls, PING, PONG, RESERVED, ROLES, Step, TEXT, Wire, client,
+        connect, now, read_all, run,
+    },
 };
 
 #[test]

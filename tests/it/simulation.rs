@@ -14,13 +14,15 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 use ws_stream_tungstenite::{
-    CloseEvent, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream, pharos,
-    tungstenite,
+    CloseEvent, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, pharos, tungstenite,
 };
 
-use crate::support::{
-    BINARY, CLOSE, PING, PONG, Peer, RESERVED, ROLES, Random, Step, TEXT, Task, close_payload,
-    frame, in_words, now, pattern, socket,
+use crate::{
+    backend::WsStream,
+    support::{
+        BINARY, CLOSE, PING, PONG, Peer, RESERVED, ROLES, Random, Step, TEXT, Task, close_payload,
+        frame, in_words, now, pattern, socket,
+    },
 };
 
 /// What the peer sends, and what has to come of it if the transport does not fail.

@@ -9,10 +9,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use async_tungstenite::WebSocketStream;
 use bytes::Buf;
 use futures::{
-    AsyncReadExt, AsyncWriteExt,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
     future::{BoxFuture, FutureExt},
 };
 use futures_test::task::{AwokenCount, new_count_waker};
@@ -21,7 +20,9 @@ use tungstenite::{
     Bytes,
     protocol::{Role, WebSocketConfig},
 };
-use ws_stream_tungstenite::{WsConfig, WsErr, WsEvent, WsStream, pharos, tungstenite};
+use ws_stream_tungstenite::{WsConfig, WsErr, WsEvent, pharos, tungstenite};
+
+use crate::backend::{WebSocketStream, WsStream, websocket};
 
 pub const BINARY: u8 = 0x2;
 pub const TEXT: u8 = 0x1;
@@ -181,7 +182,7 @@ pub fn connect_with(role: Role, config: WsConfig) -> (WsStream<Wire>, Peer) {
 
 pub fn socket(role: Role, config: Option<WebSocketConfig>) -> (WebSocketStream<Wire>, Peer) {
     let (wire, peer) = wire(role);
-    (now(WebSocketStream::from_raw_socket(wire, role, config)), peer)
+    (now(websocket(wire, role, config)), peer)
 }
 
 /// The transport for a stream with this role.
@@ -402,7 +403,7 @@ fn parse_frame(bytes: &[u8], sender: Role) -> Option<(Sent, &[u8])> {
     Some((Sent { opcode: head[0] & 0x0F, payload }, rest))
 }
 
-impl futures::AsyncRead for Wire {
+impl AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -441,7 +442,7 @@ impl futures::AsyncRead for Wire {
     }
 }
 
-impl futures::AsyncWrite for Wire {
+impl AsyncWrite for Wire {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -631,7 +632,7 @@ pub fn fill(ws: &mut WsStream<Wire>, peer: &Peer) {
 
 /// Reads to the end of file, or the error.
 #[track_caller]
-pub fn read_all(stream: &mut WsStream<Wire>) -> (Vec<u8>, io::Result<()>) {
+pub fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<()>) {
     let mut data = Vec::new();
     let result = run(stream.read_to_end(&mut data)).map(|_| ());
     (data, result)
@@ -639,7 +640,7 @@ pub fn read_all(stream: &mut WsStream<Wire>) -> (Vec<u8>, io::Result<()>) {
 
 pub fn observe<S>(stream: &mut WsStream<S>) -> Events<WsEvent>
 where
-    S: futures::AsyncRead + futures::AsyncWrite + Send + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     now(stream.observe(ObserveConfig::default())).unwrap()
 }

@@ -7,35 +7,34 @@ use std::{
     time::Duration,
 };
 
-use async_tungstenite::{
-    WebSocketStream,
-    tokio::{TokioAdapter, accept_async, client_async},
-};
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
 use pharos::{Observable, ObserveConfig};
 use smol::{Async, future::FutureExt, net};
 use tungstenite::{
     Message,
     protocol::{Role, frame::coding::CloseCode},
 };
-use ws_stream_tungstenite::{WsStream, async_tungstenite, pharos, tungstenite};
+use ws_stream_tungstenite::{pharos, tungstenite};
 
-use crate::support::{BINARY, TEXT, frame, in_words, parse};
+use crate::{
+    backend::{OverTokio, WsStream, over_tokio, websocket},
+    support::{BINARY, TEXT, frame, in_words, parse},
+};
 
 const MIB: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Tokio = WsStream<TokioAdapter<tokio::net::TcpStream>>;
+type Tokio = OverTokio<tokio::net::TcpStream>;
 
 /// A client and a server with a handshake between them, on tokio.
 async fn connected() -> (Tokio, Tokio) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let tcp = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (client, server) = tokio::join!(client_async(url, tcp), async {
-        accept_async(listener.accept().await.unwrap().0).await
+    let (client, server) = tokio::join!(over_tokio::connect(&url, tcp), async {
+        over_tokio::accept(listener.accept().await.unwrap().0).await
     });
-    (WsStream::new(client.unwrap().0), WsStream::new(server.unwrap()))
+    (client.unwrap(), server.unwrap())
 }
 
 /// Runs a test on tokio; none of them takes long unless something hangs.
@@ -49,7 +48,7 @@ fn server_and_bare_client() -> (WsStream<net::TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let server = net::TcpStream::from(Async::new(listener.accept().unwrap().0).unwrap());
-    let socket = smol::block_on(WebSocketStream::from_raw_socket(server, Role::Server, None));
+    let socket = smol::block_on(websocket(server, Role::Server, None));
     (WsStream::new(socket), client)
 }
 
@@ -222,15 +221,15 @@ fn a_peer_that_sends_text_learns_why_it_is_refused() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serve = async {
-            let mut server =
-                WsStream::new(accept_async(listener.accept().await.unwrap().0).await.unwrap());
+            let mut server = over_tokio::accept(listener.accept().await.unwrap().0).await.unwrap();
             assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
             server
         };
         let client = async {
             let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
-            let (mut client, _) = client_async(format!("ws://{address}/"), tcp).await.unwrap();
-            client.send(Message::text("hi")).await.unwrap();
+            let client = over_tokio::connect(&format!("ws://{address}/"), tcp).await.unwrap();
+            let mut client = client.into_inner();
+            SinkExt::send(&mut client, Message::text("hi")).await.unwrap();
             let Message::Close(Some(frame)) = client.next().await.unwrap().unwrap() else {
                 panic!("not a close frame");
             };

@@ -12,11 +12,12 @@ use tokio::{
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use tungstenite::protocol::Role;
 use ws_stream_tungstenite::{
-    Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream, pharos, tungstenite,
+    Writes, WsConfig, WsEvent, WsMeta, WsState, byte_stream_config, pharos, tungstenite,
 };
 
-use crate::support::{
-    BINARY, CLOSE, PING, PONG, ROLES, Sent, TEXT, close_payload, frame, parse, pattern,
+use crate::{
+    backend::{WsStream, websocket},
+    support::{BINARY, CLOSE, PING, PONG, ROLES, Sent, TEXT, close_payload, frame, parse, pattern},
 };
 
 const KIB: usize = 1024;
@@ -38,7 +39,8 @@ fn duplex(capacity: usize) -> (Transport, Transport) {
 /// A stream, and the transport of its peer, who says and reads what the test does.
 async fn open(role: Role, config: WsConfig) -> (Stream, Transport) {
     let (ours, theirs) = duplex(CAPACITY);
-    (WsStream::from_raw_socket(ours, role, Some(config)).await, theirs)
+    let socket = websocket(ours, role, Some(byte_stream_config())).await;
+    (WsStream::with_config(socket, config), theirs)
 }
 
 /// Says it one byte per second, as long as somebody listens.
@@ -314,6 +316,7 @@ async fn a_peer_that_falls_silent_is_noticed_by_the_pings_that_it_does_not_answe
 #[cfg(feature = "handshake")]
 mod handshakes {
     use super::*;
+    use crate::backend::handshake::{accept, connect};
 
     /// What the peer of this role says, or most of it.
     fn head(receiver: Role) -> &'static [u8] {
@@ -331,10 +334,8 @@ mod handshakes {
     async fn open_in_vain(role: Role, transport: Transport) {
         let opening = async {
             match role {
-                Role::Server => WsStream::accept(transport, None).await.map(drop),
-                Role::Client => {
-                    WsStream::connect("ws://localhost/", transport, None).await.map(drop)
-                }
+                Role::Server => accept(transport, WsConfig::new()).await.map(drop),
+                Role::Client => connect(transport, WsConfig::new()).await.map(drop),
             }
         };
         let opened = timeout(10 * SECOND, opening).await;

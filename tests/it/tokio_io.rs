@@ -11,10 +11,14 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf,
 };
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
+use ws_stream_tungstenite::{Writes, WsConfig, tungstenite};
 
-use crate::support::{
-    BINARY, Calls, PING, ROLES, Step, Task, Wire, client, connect, connect_with, now, run, server,
+use crate::{
+    backend::WsStream,
+    support::{
+        BINARY, Calls, PING, ROLES, Step, Task, Wire, client, connect, connect_with, now, run,
+        server,
+    },
 };
 
 const KIB: usize = 1024;

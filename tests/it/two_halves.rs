@@ -9,11 +9,14 @@ use std::{
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, executor::ThreadPool};
 use futures_test::task::{AwokenCount, new_count_waker};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, tungstenite};
+use ws_stream_tungstenite::{Writes, WsConfig, tungstenite};
 
-use crate::support::{
-    self, BINARY, PING, Peer, ROLES, Step, TEXT, Wire, connect, connect_with, fill, now, observe,
-    run, settle, told,
+use crate::{
+    backend::WsStream,
+    support::{
+        self, BINARY, PING, Peer, ROLES, Step, TEXT, Wire, connect, connect_with, fill, now,
+        observe, run, settle, told,
+    },
 };
 
 /// A task that polls one half of the stream.

@@ -1,5 +1,8 @@
 //! A lot of it: floods, connections by the thousand, and minutes of random traffic.
 
+#[path = "../it/backend.rs"]
+#[expect(dead_code, reason = "the tests of the behaviour need more of it")]
+mod backend;
 #[cfg(unix)]
 mod connections;
 mod floods;

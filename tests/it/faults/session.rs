@@ -18,12 +18,17 @@ use tungstenite::{
     },
 };
 use ws_stream_tungstenite::{
-    CloseEvent, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, WsStream, pharos,
-    tungstenite,
+    CloseEvent, UncleanEnd, Writes, WsConfig, WsEvent, WsMeta, WsState, pharos, tungstenite,
 };
 
 use super::network::{Call, End, Fault, Network, Position, Transport, index};
-use crate::support::{ROLES, Task, observe, pattern, told};
+use crate::{
+    backend::{
+        WsStream,
+        handshake::{accept, connect},
+    },
+    support::{ROLES, Task, observe, pattern, told},
+};
 
 /// How the ends use their streams.
 #[derive(Debug, Clone, Copy)]
@@ -200,10 +205,9 @@ async fn open(
     transport: Transport,
     style: Style,
 ) -> Result<WsStream<Transport>, Error> {
-    let config = Some(style.config());
     match role {
-        Role::Client => Ok(WsStream::connect("ws://localhost/", transport, config).await?.0),
-        Role::Server => WsStream::accept(transport, config).await,
+        Role::Client => connect(transport, style.config()).await,
+        Role::Server => accept(transport, style.config()).await,
     }
 }
 
