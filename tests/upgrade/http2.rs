@@ -297,3 +297,58 @@ fn a_future_that_is_dropped_takes_its_stream_with_it_and_leaves_the_connection()
         }
     });
 }
+
+#[test]
+fn windows_smaller_than_a_message_do_not_stop_reader_and_writer() {
+    for window in [1, 100, 10_000] {
+        on_tokio(async {
+            let (handle, mut accepted) = accepting(Ok);
+            let mut builder = with_connect_protocol();
+            builder.initial_stream_window_size(window);
+            let (mut sender, _connection) = http2_pair(&builder, handle).await;
+            let client = connect_http2(&mut sender, |upgrade| upgrade).await;
+            let echo = tokio::spawn(echo(accepted.recv().await.unwrap().unwrap()));
+            let (mut reader, mut writer) = client.split();
+            let data = pattern(0, usize::try_from(window).unwrap() * 100);
+            let mut back = vec![0; data.len()];
+            let write = tokio::spawn({
+                let data = data.clone();
+                async move {
+                    writer.write_all(&data).await.unwrap();
+                    writer.flush().await.unwrap();
+                    writer
+                }
+            });
+            reader.read_exact(&mut back).await.unwrap();
+            assert!(back == data, "a window of {window}");
+            write.await.unwrap().close().await.unwrap();
+            assert_eq!(reader.read(&mut [0; 8]).await.unwrap(), 0, "a window of {window}");
+            echo.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn clients_that_give_up_their_request_leave_no_task_waiting_and_the_connection_usable() {
+    on_tokio(async {
+        let (handle, mut accepted) = accepting(Ok);
+        let (mut sender, connection) = http2_pair(&with_connect_protocol(), handle).await;
+        for patience in 0..20 {
+            let mut request = http2_request(Method::GET, &[]);
+            let _upgrade = WsClientUpgrade::new(&mut request);
+            let response = tokio::spawn(sender.send_request(request));
+            for _ in 0..patience {
+                tokio::task::yield_now().await;
+            }
+            response.abort();
+        }
+        let client = connect_http2(&mut sender, |upgrade| upgrade).await;
+        drop((client, sender, connection));
+        // ends when no task is left that may get a stream
+        while let Some(result) = accepted.recv().await {
+            if let Ok(stream) = result {
+                assert_eq!(read_to_end(stream).await.0, b"");
+            }
+        }
+    });
+}

@@ -138,6 +138,24 @@ fn whoever_closes_both_ends_see_the_code_and_the_end_of_file() {
 }
 
 #[test]
+fn an_end_reaches_its_end_although_the_other_holds_its_stream() {
+    for over in EACH {
+        for server_closes in [true, false] {
+            on_tokio(async {
+                let Pair { mut client, mut server, connection: _connection } = connect(over).await;
+                let closing = if server_closes { &mut server } else { &mut client };
+                closing.close().await.unwrap();
+                let (at_client, at_server) =
+                    tokio::join!(async { client.read(&mut [0; 8]).await.unwrap() }, async {
+                        server.read(&mut [0; 8]).await.unwrap()
+                    },);
+                assert_eq!((at_client, at_server), (0, 0), "{over:?} {server_closes}");
+            });
+        }
+    }
+}
+
+#[test]
 fn both_ends_may_close_at_once() {
     for over in EACH {
         on_tokio(async {
