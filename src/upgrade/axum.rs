@@ -18,8 +18,9 @@ pub(super) type OnFailedUpgrade = Box<dyn FnOnce(hyper::Error) + Send + Sync>;
 impl WsUpgrade {
     /// Accepts, and has a new task of tokio run what `callback` makes of the stream.
     ///
-    /// The response has to be returned from the handler. When the server shuts down gracefully, axum does
-    /// not wait for the task: the example `axum` shows how to.
+    /// The response has to be returned from the handler, and a layer that refuses has to do so before: see
+    /// [`accept`](Self::accept). When the server shuts down gracefully, axum does not wait for the task: the
+    /// example `axum` shows how to.
     ///
     /// # Panics
     ///

@@ -228,8 +228,9 @@ impl WsUpgrade {
     /// Headers can be added to the response. The future has to be awaited in a task of its own: in the
     /// service it would wait for what the service has not returned yet.
     ///
-    /// Return this response and no other, and refuse before: over HTTP/1.1, hyper hands the connection over
-    /// in the end whatever was answered, and the future waits until then.
+    /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
+    /// answered: if it was a refusal, the future waits until the connection ends, or is given the next
+    /// request, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
     ///
     /// # Errors
     ///
