@@ -33,8 +33,9 @@ impl WsUpgrade {
     /// let app: Router = Router::new().route("/greeting", any(handler));
     /// ```
     ///
-    /// The response has to be returned from the handler. When the server shuts down gracefully, axum does
-    /// not wait for the task: the example `axum` shows how to.
+    /// The response has to be returned from the handler, and a layer that refuses has to do so before: see
+    /// [`accept`](Self::accept). When the server shuts down gracefully, axum does not wait for the task: the
+    /// example `axum` shows how to.
     ///
     /// # Panics
     ///

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
         HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_VERSION,
@@ -45,8 +45,12 @@ use crate::{WsConfig, WsStream};
 ///
 /// With the feature `http2`, a request whose version is `HTTP_2` becomes the extended `CONNECT` of RFC 8441.
 /// Its URI has to be whole (`https://example.com/bytes`), and the server has to have offered this:
-/// `is_extended_connect_protocol_enabled` of hyper's `SendRequest` says so, once the settings of the server
+/// `is_extended_connect_protocol_enabled` of hyper's `Connection` says so, once the settings of the server
 /// have come.
+///
+/// What was written is sent by hyper's task, also after a `flush` or `close` that is done. If the stream is
+/// dropped before, hyper's client resets it, and what has not left is lost, with the close frame: read to
+/// the end of file first.
 #[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[derive(Debug)]
 #[must_use = "the response is for `finish`"]
@@ -224,7 +228,7 @@ fn ask_to_connect<B>(request: &mut Request<B>) {
 fn ask<B>(request: &mut Request<B>) -> HeaderValue {
     *request.method_mut() = Method::GET;
     *request.version_mut() = Version::HTTP_11;
-    let host = request.uri().authority().map(|authority| header_value(authority.as_str()));
+    let host = host(request.uri());
     let headers = request.headers_mut();
     if let (Some(host), false) = (host, headers.contains_key(HOST)) {
         headers.insert(HOST, host);
@@ -234,6 +238,15 @@ fn ask<B>(request: &mut Request<B>) -> HeaderValue {
     insert_upgrade(headers);
     headers.insert(SEC_WEBSOCKET_KEY, key);
     accept
+}
+
+/// The host and port that a URI names, without the user (RFC 9110, section 7.2).
+fn host(uri: &Uri) -> Option<HeaderValue> {
+    let host = uri.host()?;
+    Some(match uri.port() {
+        Some(port) => header_value(&format!("{host}:{port}")),
+        None => header_value(host),
+    })
 }
 
 /// What a response over HTTP/1.1 has to say.

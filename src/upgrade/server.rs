@@ -229,6 +229,10 @@ impl WsUpgrade {
     /// Headers can be added to the response. The future has to be awaited in a task of its own: in the
     /// service it would wait for what the service has not returned yet.
     ///
+    /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
+    /// answered: if it was a refusal, the future waits until the connection ends, or is given the next
+    /// request, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
+    ///
     /// # Errors
     ///
     /// Of the future: the connection broke before the response was out, or hyper serves it without
@@ -369,11 +373,16 @@ impl Head<'_> {
         key.map(accept_value).ok_or(WsUpgradeRejection::InvalidWebSocketKeyHeader)
     }
 
-    /// Where the client believes to be. A URI with a host comes before the header (RFC 9112, section
-    /// 3.2.2).
+    /// Where the client believes to be. Over HTTP/1.1, every request has one `Host`, but a URI with a host
+    /// comes before it (RFC 9112, sections 3.2 and 3.2.2). Over HTTP/2, the URI has it.
     fn host(&self) -> Result<HeaderValue, WsUpgradeRejection> {
+        let header = single(self.headers, HOST);
         let authority = self.uri.authority().map(|authority| header_value(authority.as_str()));
-        let host = authority.or_else(|| single(self.headers, HOST).cloned());
+        let host = match authority {
+            Some(_) if self.version == Version::HTTP_11 && header.is_none() => None,
+            Some(authority) => Some(authority),
+            None => header.cloned(),
+        };
         host.ok_or(WsUpgradeRejection::InvalidHostHeader)
     }
 }

@@ -48,7 +48,7 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        Pin::new(&mut self.inner).poll_write(cx, buf).map_err(broken_pipe)
     }
 
     fn poll_write_vectored(
@@ -56,14 +56,31 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs).map_err(broken_pipe)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx).map(unless_reset)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx).map(unless_reset)
+    }
+}
+
+// Over HTTP/2, hyper's own errors say that the stream is at its end: reset by the peer, or together with its
+// connection. Those of a connection of HTTP/1.1 are its transport's.
+
+/// As on a socket, flushing and shutting down are no errors when the peer takes no more: a server resets its
+/// stream as soon as it has ended, and what it sent may not have been read yet.
+fn unless_reset(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| error.downcast::<hyper::Error>().map(drop))
+}
+
+/// The kind that a write to a peer that takes no more has on a socket.
+fn broken_pipe(error: io::Error) -> io::Error {
+    match error.downcast::<hyper::Error>() {
+        Ok(reset) => io::Error::new(io::ErrorKind::BrokenPipe, reset),
+        Err(error) => error,
     }
 }
