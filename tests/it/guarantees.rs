@@ -41,7 +41,7 @@ fn exists(test: &str) -> bool {
         _ => (format!("tests/*/{module}.rs"), path.rsplit("::").next().unwrap()),
     };
     let definition = format!("fn {function}(");
-    ["it", "costs", "load"].iter().any(|directory| {
+    ["it", "costs", "load", "upgrade"].iter().any(|directory| {
         let source = fs::read_to_string(file.replace('*', directory));
         source.is_ok_and(|source| source.contains(&definition))
     })

@@ -2,6 +2,9 @@
 
 mod api;
 mod axum;
+#[path = "../it/backend.rs"]
+#[expect(dead_code, reason = "the tests of the behaviour need more of it")]
+mod backend;
 mod client;
 mod connections;
 mod hostile;
