@@ -9,10 +9,12 @@ use std::{
 use serde_json::Value;
 
 mod data;
+mod node;
 #[path = "../../it/program.rs"]
 mod program;
 
 pub use data::{assert_same, message, noise};
+pub use node::{node, version_of_ws};
 pub use program::{PATIENCE, Program};
 
 /// Installs the Debian packages whose programs are not there.
