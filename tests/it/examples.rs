@@ -1,4 +1,5 @@
-//! Every example runs to its end by itself, except `browser`, which has a test of its own.
+//! Every example runs to its end by itself, except `browser`, which has a test of its own, and `axum`,
+//! which is tested in `tests/peers`.
 
 use std::process::{Command, Output};
 

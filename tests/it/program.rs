@@ -10,7 +10,7 @@ use std::{
 
 /// A program that is killed when this is dropped.
 pub struct Program {
-    child: Child,
+    pub(super) child: Child,
     lines: Receiver<String>,
 }
 

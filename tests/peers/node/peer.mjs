@@ -4,7 +4,8 @@
 //     peer.mjs serve SCENE [ARGUMENT...]
 //
 // Every limit is the default. With `--pings` before the rest, it sends twenty pings a second and leaves
-// when none of them is answered for long. TOOLS is where its modules are installed.
+// when none of them is answered for long. OPTIONS are those of `ws` for its client, in JSON, and
+// `protocols`. TOOLS is where its modules are installed.
 
 import { createRequire } from "node:module";
 import { setImmediate } from "node:timers/promises";
@@ -76,6 +77,19 @@ const scenes = {
     ws.on("close", () => say("largest", largest));
   },
 
+  /// Does not even read.
+  async sleep(ws) {
+    ws.pause();
+  },
+
+  /// Sends, and closes right behind that.
+  async upload(ws, total) {
+    for (const piece of pieces(Number(total))) {
+      await send(ws, piece);
+    }
+    ws.close(1000, "that was all");
+  },
+
   /// Sends until the other side closes.
   async flood(ws) {
     const piece = Buffer.alloc(MIB);
@@ -121,6 +135,7 @@ function sendPings(ws) {
 }
 
 function converse(ws, scene, scripted) {
+  say("protocol", ws.protocol || "none");
   say("extensions", ws.extensions || "none");
   if (pings) {
     sendPings(ws);
@@ -139,7 +154,12 @@ const pings = words[0] === "--pings" && words.shift();
 let server;
 if (words.shift() === "connect") {
   const [url, scene, ...scripted] = words;
-  const ws = new WebSocket(url);
+  const { protocols, ...options } = JSON.parse(process.env.OPTIONS ?? "{}");
+  const ws = new WebSocket(url, protocols, options);
+  ws.on("unexpected-response", (request, { statusCode, headers }) => {
+    say("refused", statusCode, headers["sec-websocket-version"] ?? "");
+    process.exit();
+  });
   // what the server sends at once must not be missed
   ws.on("open", () => converse(ws, scene, scripted));
 } else {

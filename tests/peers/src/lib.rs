@@ -3,16 +3,20 @@
 use std::{
     env, fmt, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 mod data;
+mod node;
 #[path = "../../it/program.rs"]
 mod program;
 
 pub use data::{assert_same, message, noise};
+pub use node::{node, version_of_ws};
 pub use program::{PATIENCE, Program};
 
 /// Installs the Debian packages whose programs are not there.
@@ -85,6 +89,26 @@ fn executable(messages: &str) -> Option<String> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut programs = messages.filter_map(|message| Some(message["executable"].as_str()?.into()));
     programs.next_back()
+}
+
+impl Program {
+    /// Sends it a signal, `TERM` for instance.
+    pub fn signal(&self, signal: &str) {
+        let kill = ["-c", "kill -s $0 $1", signal, &self.child.id().to_string()];
+        run(Command::new("sh").args(kill));
+    }
+
+    /// Waits until it ends by itself.
+    pub fn end(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end");
+    }
 }
 
 /// What was tried with a peer, and how it went.

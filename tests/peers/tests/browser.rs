@@ -1,25 +1,14 @@
 //! A browser: the page of the example `browser` in headless Chromium, and other scripts there.
 
+mod chromium;
 mod endings;
 
-use std::{
-    fmt, fs,
-    io::ErrorKind,
-    panic::{AssertUnwindSafe, resume_unwind},
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::fmt;
 
 use async_tungstenite::tokio::TokioAdapter;
-use fantoccini::{
-    Client, ClientBuilder, Locator,
-    error::{CmdError, NewSessionError},
-    wd::Capabilities,
-};
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, join};
-use hyper_util::client::legacy::connect::HttpConnector;
-use real_peers::{PATIENCE, Program, Table, example, install};
+use fantoccini::{Client, Locator, error::CmdError};
+use futures::{AsyncReadExt, AsyncWriteExt, join};
+use real_peers::{PATIENCE, Program, Table, example};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -30,36 +19,21 @@ use ws_stream_tungstenite::{
     pharos::{Observable, ObserveConfig},
 };
 
-use crate::endings::{CODES, broken, clean, named};
+use crate::{
+    chromium::{POLL_PAUSE, click, close_event, save_screenshot, shows, shows_text, text},
+    endings::{CODES, broken, clean, named},
+};
 
 #[test]
 fn it_echoes_sees_how_connections_close_and_leaves_in_the_middle_of_a_transfer() {
-    install(&[("chromium", "chromium"), ("chromedriver", "chromium-driver")]);
     let (server, url) = serve();
-    let driver = Program::start(Command::new("chromedriver").arg("--port=0"));
-    let started = driver.says("successfully on port ");
-    let port = started.rsplit(' ').next().unwrap().trim_end_matches('.');
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let client = connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
-        let mut table = Table::new(name_of(&client));
-        let visits = async {
-            visit(&client, &url, &server, &mut table).await?;
-            close_with_codes(&client, &mut table).await?;
-            for departure in [Departure::Tab, Departure::Reload] {
-                leave(departure, &client, &url, &server, &mut table).await?;
-            }
-            Ok::<_, CmdError>(())
-        };
-        let visited = AssertUnwindSafe(timeout(4 * PATIENCE, visits)).catch_unwind().await;
-        // Chromium tidies up if it is asked to leave; that it leaves is up to its debugging pipe
-        let _ = timeout(PATIENCE, client.close()).await;
-        println!("{table}");
-        match visited {
-            Ok(visited) => visited.expect("the test hangs").unwrap(),
-            Err(panic) => resume_unwind(panic),
+    chromium::with_browser(async |client, table| {
+        visit(client, &url, &server, table).await?;
+        close_with_codes(client, table).await?;
+        for departure in [Departure::Tab, Departure::Reload] {
+            leave(departure, client, &url, &server, table).await?;
         }
+        Ok(())
     });
 }
 
@@ -325,37 +299,13 @@ const FLOOD: &str = "
     socket.onopen = send;
 ";
 
-// ---- driving Chromium ----
+// ---- the example ----
 
 /// Starts the example. Returns the address of its page too.
 fn serve() -> (Program, String) {
     let server = Program::start(&mut example("browser", &["--port", "0"]));
     let listening = server.says("listening on ");
     (server, listening.rsplit(' ').next().unwrap().to_owned())
-}
-
-/// Waits until the page has an element.
-async fn shows(client: &Client, selector: &str) -> Result<(), CmdError> {
-    let wait = client.wait().at_most(PATIENCE).every(POLL_PAUSE);
-    wait.for_element(Locator::Css(selector)).await.map(drop)
-}
-
-/// Waits until an element has these words.
-async fn shows_text(client: &Client, id: &str, words: &str) -> Result<(), CmdError> {
-    let start = Instant::now();
-    while !text(client, id).await?.contains(words) {
-        if start.elapsed() > PATIENCE {
-            return Err(CmdError::WaitTimeout);
-        }
-        sleep(POLL_PAUSE).await;
-    }
-    Ok(())
-}
-
-/// Clicks a button as soon as it can be clicked.
-async fn click(client: &Client, id: &str) -> Result<(), CmdError> {
-    shows(client, &format!("#{id}:enabled")).await?;
-    client.find(Locator::Id(id)).await?.click().await
 }
 
 /// Starts a transfer.
@@ -366,73 +316,10 @@ async fn send_mib(client: &Client, mib: &str) -> Result<(), CmdError> {
     click(client, "send").await
 }
 
-async fn text(client: &Client, id: &str) -> Result<String, CmdError> {
-    client.find(Locator::Id(id)).await?.text().await
-}
-
 async fn number(client: &Client, id: &str) -> Result<f64, CmdError> {
     let text = text(client, id).await?;
     Ok(text.parse().unwrap_or_else(|_| panic!("{id} is not a number: {text}")))
 }
-
-/// Code, reason, and whether it was clean.
-async fn close_event(client: &Client) -> Result<[String; 3], CmdError> {
-    Ok([
-        text(client, "close-code").await?,
-        text(client, "close-reason").await?,
-        text(client, "close-clean").await?,
-    ])
-}
-
-async fn save_screenshot(client: &Client, name: &str) -> Result<(), CmdError> {
-    let path = scratch().join(name);
-    fs::write(&path, client.screenshot().await?).unwrap();
-    println!("screenshot: {}", path.display());
-    Ok(())
-}
-
-fn name_of(client: &Client) -> String {
-    let capabilities = client.capabilities();
-    let word = |name: &str| capabilities.and_then(|all| all.get(name)?.as_str()).unwrap_or("?");
-    format!("{} {}", word("browserName"), word("browserVersion"))
-}
-
-/// Starts Chromium.
-async fn connect(driver: &str) -> Result<Client, NewSessionError> {
-    let mut capabilities = Capabilities::new();
-    capabilities.insert(
-        "goog:chromeOptions".into(),
-        json!({ "args": [
-            format!("--user-data-dir={}", new_profile().display()),
-            "--window-size=1000,840", // 140 of it are not the page
-            "--remote-debugging-pipe", // when chromedriver ends, it ends too
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]}),
-    );
-    ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(driver).await
-}
-
-/// The path of an empty profile: Chromium makes it.
-fn new_profile() -> PathBuf {
-    let profile = scratch().join("browser-profile");
-    match fs::remove_dir_all(&profile) {
-        Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
-        _ => profile,
-    }
-}
-
-fn scratch() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-const POLL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The largest message that a stream takes with `byte_stream_config()`, in bytes.
 const OUR_LIMIT: usize = 16 * 1024 * 1024;
