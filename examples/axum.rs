@@ -275,7 +275,7 @@ async fn answer(tcp: TcpStream) -> Result<()> {
 }
 
 const HTML: &str = include_str!("axum/index.html");
-const CSS: &str = include_str!("axum/style.css");
+const CSS: &str = concat!(include_str!("page.css"), include_str!("axum/style.css"));
 const SCRIPT: &str = include_str!("axum/page.js");
 
 /// How long the service may take to accept a connection.

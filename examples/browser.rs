@@ -289,7 +289,7 @@ impl fmt::Display for Report {
 }
 
 const HTML: &str = include_str!("browser/index.html");
-const CSS: &str = include_str!("browser/style.css");
+const CSS: &str = concat!(include_str!("page.css"), include_str!("browser/style.css"));
 const SCRIPT: &str = include_str!("browser/page.js");
 
 /// Without these, browsers keep their clock at 0.1 ms: too coarse for round trips on one machine.
