@@ -20,12 +20,11 @@ use tungstenite::{
     Bytes,
     protocol::{Role, WebSocketConfig},
 };
-use ws_stream_tungstenite::{
-    WsConfig, WsEvent, WsStream, async_tungstenite, byte_stream_config, pharos, tungstenite,
-};
+use ws_stream_tungstenite::{WsEvent, async_tungstenite, byte_stream_config, pharos, tungstenite};
 
 use crate::{
     KIB, MIB,
+    backend::{WsStream, websocket},
     support::{
         BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, RESERVED, ROLES, Step, TEXT, Wire, connect,
         fill, now,
@@ -570,9 +569,9 @@ fn turns_of_another_task(role: Role, bytes: &[u8]) -> usize {
         let (mut peer, transport) = tokio::io::duplex(4 * MIB);
         tokio::io::AsyncWriteExt::write_all(&mut peer, bytes).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut peer).await.unwrap();
-        let config = WsConfig::new().websocket(limited(4 * MIB).read_buffer_size(KIB));
-        let transport = TokioAdapter::new(transport);
-        let mut ws = WsStream::from_raw_socket(transport, role, Some(config)).await;
+        let config = limited(4 * MIB).read_buffer_size(KIB);
+        let socket = websocket(TokioAdapter::new(transport), role, Some(config)).await;
+        let mut ws = WsStream::new(socket);
         let reader = tokio::spawn(async move {
             let mut buf = [0; 8 * KIB];
             while ws.read(&mut buf).await.unwrap() > 0 {}

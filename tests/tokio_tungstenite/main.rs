@@ -1,4 +1,4 @@
-//! The tests of `tests/it` and `tests/costs` over the websocket of tokio-tungstenite.
+//! The tests of `tests/it` and `tests/costs`, and the floods of `tests/load`, over the websocket of tokio-tungstenite.
 
 mod backend;
 
@@ -64,16 +64,24 @@ mod transport_calls;
 #[path = "../costs/wakes.rs"]
 mod wakes;
 
+#[path = "../load/floods.rs"]
+mod floods;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
 /// What is not about a stream that can be over either websocket.
-const ELSEWHERE: [&str; 6] =
-    ["browser", "examples", "guarantees", "migrating", "opening", "program"];
+const ELSEWHERE: [&str; 8] =
+    ["browser", "connections", "examples", "guarantees", "migrating", "opening", "program", "soak"];
 
 #[test]
-fn each_module_of_the_behaviour_and_of_the_costs_is_here() {
+fn each_module_of_the_behaviour_the_costs_and_the_floods_is_here() {
     let here = include_str!("main.rs");
-    for (directory, main) in
-        [("it", include_str!("../it/main.rs")), ("costs", include_str!("../costs/main.rs"))]
-    {
+    for (directory, main) in [
+        ("it", include_str!("../it/main.rs")),
+        ("costs", include_str!("../costs/main.rs")),
+        ("load", include_str!("../load/main.rs")),
+    ] {
         let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
         for module in modules.filter(|module| !ELSEWHERE.contains(module) && !is_shared(module)) {
             let path = format!("\n#[path = \"../{directory}/{module}.rs\"]\n");
