@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
         HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_VERSION,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     },
 };
 use tungstenite::{handshake::client::generate_key, protocol::Role};
@@ -138,13 +138,15 @@ impl WsClientUpgrade {
     }
 
     fn check_protocol(&self, headers: &HeaderMap) -> Result<(), WsClientUpgradeError> {
+        let mut lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let is_legible = lines.all(|line| line.to_str().is_ok());
         let mut chosen = protocols(headers);
         let is_right = match (chosen.next(), chosen.next()) {
             (None, _) => self.protocols.is_empty(),
             (Some(protocol), None) => self.protocols.contains(&protocol),
             (Some(_), Some(_)) => false,
         };
-        if is_right { Ok(()) } else { Err(WsClientUpgradeError::InvalidProtocol) }
+        if is_legible && is_right { Ok(()) } else { Err(WsClientUpgradeError::InvalidProtocol) }
     }
 }
 

@@ -60,6 +60,9 @@ use crate::{WsConfig, WsStream};
 /// of the streams of its connection. Hyper offers it to clients after
 /// `http2::Builder::enable_connect_protocol`.
 ///
+/// What was written is sent by hyper's task, also after a `flush` or `close` that is done; if the peer resets
+/// the stream before, it is lost.
+///
 /// # Timeouts
 ///
 /// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers the
@@ -146,6 +149,9 @@ impl WsUpgrade {
     /// This is not enough
     ///
     /// - behind a proxy that changes `Host`, where it refuses every page;
+    /// - for a server with TLS, against whoever can change what travels without: the scheme is not compared,
+    ///   as a request does not have it, and a page of `http://example.com` passes for one of
+    ///   `https://example.com`;
     /// - for a server without TLS, or on the user's own network: a name of the attacker's that is made to
     ///   point to the server (*DNS rebinding*) is in both headers.
     ///

@@ -13,6 +13,7 @@ use hyper::rt::{Read, ReadBuf, Write};
 /// `upgrade`).
 ///
 /// Reads first what hyper had already read from the connection.
+#[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[derive(Debug)]
 pub struct Upgraded {
     inner: hyper::upgrade::Upgraded,

@@ -25,6 +25,8 @@ pub struct Messages<M> {
     config: WebSocketConfig,
     /// The peer's close frame has come.
     is_peer_closed: bool,
+    /// The sink has failed. It need not bear to be polled again: `sink_map_err` panics.
+    has_failed: bool,
 }
 
 impl<M> Messages<M> {
@@ -55,7 +57,7 @@ where
     /// the latest when it is flushed, and to end behind the peer's close frame: where it ends without
     /// one, the peer has broken the stream off ([`WsErr::MissingCloseFrame`](crate::WsErr)). Its `Stream`
     /// and its `Sink` are polled with different wakers, and it is closed (`Sink::poll_close`) behind both
-    /// close frames.
+    /// close frames. A sink that has failed is not polled again.
     ///
     /// The bytes below can't be reached: a peer that breaks the rules is refused with a close frame, and
     /// end of file follows at once, without waiting for the peer. Of
@@ -69,7 +71,9 @@ where
         choices.max_message = choices.max_message.min(message_limit(&config, true));
         // nobody knows what `messages` leaves in its buffers: it may call its transport at any time
         let config = config.write_buffer_size(0);
-        Self::from_parts(Messages { inner: messages, config, is_peer_closed: false }, choices)
+        let messages =
+            Messages { inner: messages, config, is_peer_closed: false, has_failed: false };
+        Self::from_parts(messages, choices)
     }
 }
 
@@ -106,19 +110,36 @@ where
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_ready_unpin(cx)
+        self.poll_sink(|sink| sink.poll_ready_unpin(cx))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.inner.start_send_unpin(message)
+        let sent = self.inner.start_send_unpin(message);
+        self.has_failed =
+            matches!(&sent, Err(error) if !matches!(error, Error::WriteBufferFull(_)));
+        sent
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_flush_unpin(cx)
+        self.poll_sink(|sink| sink.poll_flush_unpin(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_close_unpin(cx)
+        self.poll_sink(|sink| sink.poll_close_unpin(cx))
+    }
+}
+
+impl<M> Messages<M> {
+    fn poll_sink(
+        &mut self,
+        poll: impl FnOnce(&mut M) -> Poll<Result<(), Error>>,
+    ) -> Poll<Result<(), Error>> {
+        if self.has_failed {
+            return Poll::Ready(Err(Error::AlreadyClosed));
+        }
+        let polled = poll(&mut self.inner);
+        self.has_failed = matches!(polled, Poll::Ready(Err(_)));
+        polled
     }
 }
 

@@ -297,6 +297,7 @@ struct State {
     blocks_close: bool,
     flinches: usize,
     fails: Option<Place>,
+    has_failed: bool,
     is_ready: bool,
     has_ended: bool,
     /// A close frame was sent.
@@ -315,9 +316,11 @@ impl State {
         is_flinching
     }
 
-    fn fail_at(&self, place: Place) -> Result<(), Error> {
+    fn fail_at(&mut self, place: Place) -> Result<(), Error> {
+        assert!(!self.has_failed, "polled at {place:?} behind an error");
         match self.fails {
             Some(failing) if failing == place => {
+                self.has_failed = true;
                 Err(Error::Io(io::Error::new(ErrorKind::BrokenPipe, "the sink is broken")))
             }
             _ => Ok(()),
@@ -593,6 +596,13 @@ fn a_sink_that_fails_is_an_error_of_writing_once_and_reading_goes_on() {
         now(ws.flush()).unwrap();
         peer.say(binary(b"whole"));
         assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 5);
+        // what asks for an answer: that of futures which maps errors panics behind its first
+        peer.say(Message::Ping(Bytes::new()));
+        peer.close_frame(1000);
+        assert_eq!(now(ws.read(&mut [0; 8])).unwrap(), 0);
+        now(ws.close()).unwrap();
+        assert_eq!(told(&mut events), ["ping ", "close 1000 \"\"", "closed"]);
+        assert!(!now(ws.meta().closed()).was_clean);
     }
 }
 

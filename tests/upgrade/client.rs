@@ -108,7 +108,7 @@ fn an_answer_that_is_wrong_is_refused_by_name() {
     let accept: Check = |it| matches!(it, InvalidAcceptHeader);
     let protocol: Check = |it| matches!(it, InvalidProtocol);
     let extension: Check = |it| matches!(it, UnexpectedExtension);
-    let table: [(&str, Changes, Check); 21] = [
+    let table: [(&str, Changes, Check); 23] = [
         ("", &[("Connection", "-")], connection),
         ("", &[("Connection", "keep-alive")], connection),
         ("", &[("Upgrade", "-")], upgrade),
@@ -130,6 +130,8 @@ fn an_answer_that_is_wrong_is_refused_by_name() {
         ("a, b", &[(PROTOCOL, "a, b")], protocol),
         ("a, b", &[(PROTOCOL, "a"), (PROTOCOL, "b")], protocol),
         ("a", &[(PROTOCOL, "a, a")], protocol),
+        ("", &[(PROTOCOL, "\u{e4}")], protocol),
+        ("a", &[(PROTOCOL, "a"), (PROTOCOL, "\u{e4}")], protocol),
     ];
     on_tokio(async {
         for (protocols, changes, is_expected) in table {
