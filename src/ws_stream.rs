@@ -92,7 +92,9 @@ use crate::{WsErr, WsEvent};
 ///
 /// `S` is the transport, and `W` the [websocket](Websocket) on it: that of async-tungstenite, unless the
 /// type says otherwise. With the feature `tokio-tungstenite`, `TokioWsStream<T>` is the same over that of
-/// tokio-tungstenite. Nothing else depends on `W`.
+/// tokio-tungstenite: where the compiler finds a different `WebSocketStream` than it expects, that is the type
+/// to name. The traits, events and handles are the same over each; [`Websocket`] shows a function that takes
+/// any.
 pub struct WsStream<S, W = WebSocketStream<S>> {
     engine: Engine<W>,
     transport: PhantomData<fn() -> S>,

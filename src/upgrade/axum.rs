@@ -33,9 +33,12 @@ impl WsUpgrade {
     /// let app: Router = Router::new().route("/greeting", any(handler));
     /// ```
     ///
-    /// The response has to be returned from the handler, and a layer that refuses has to do so before: see
-    /// [`accept`](Self::accept). When the server shuts down gracefully, axum does not wait for the task: the
-    /// example `axum` shows how to.
+    /// The response has to be returned from the handler, and a layer that refuses has to do so before: over
+    /// HTTP/1.1, `callback` runs all the same, see [`accept`](Self::accept). Route with `any`, as the method is
+    /// `CONNECT` over HTTP/2. The extractor comes before one that takes the body.
+    ///
+    /// When the server shuts down gracefully, axum does not wait for a websocket over HTTP/1.1; over HTTP/2, it
+    /// waits until the peer or you have closed it. The example `axum` closes them all.
     ///
     /// # Panics
     ///
@@ -58,7 +61,7 @@ impl WsUpgrade {
         response.map(Body::from)
     }
 
-    /// What is done if the connection breaks before it has become a websocket. Default: a line in the log
+    /// What is done if the connection breaks before it has become a websocket, or is served without upgrades. Default: a line in the log
     /// (`tracing`, level `warn`).
     pub fn on_failed_upgrade<C>(mut self, callback: C) -> Self
     where
@@ -124,6 +127,6 @@ impl IntoResponse for WsUpgradeRejection {
 
 pub(super) fn log_failed_upgrade() -> OnFailedUpgrade {
     Box::new(|error| {
-        tracing::warn!(%error, "the connection broke before it became a websocket");
+        tracing::warn!(%error, "a request that was accepted did not become a websocket");
     })
 }

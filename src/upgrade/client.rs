@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{WsConfig, WsStream};
 
-/// Asks for a websocket on a connection of hyper's client (feature `upgrade`).
+/// Asks for a websocket on a connection of hyper's client, or of the `Client` of hyper-util (feature
+/// `upgrade`).
+///
+/// The version of the request has to be that of the connection: HTTP/1.1, unless you set it.
 ///
 /// ```no_run
 /// # use std::error::Error;
@@ -65,8 +68,8 @@ impl WsClientUpgrade {
     /// Makes `request` one for a websocket: sets its method and the headers that RFC 6455, section 4.1, asks
     /// for.
     ///
-    /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol`, if any, and whatever else the
-    /// server wants to know in others. A `Host` is added if there is none and the URI names it. The body has to
+    /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol` already, if any. Other headers can
+    /// be added before or after. A `Host` is added if there is none and the URI names it. The body has to
     /// be empty.
     pub fn new<B>(request: &mut Request<B>) -> Self {
         let protocols = protocols(request.headers()).collect();
@@ -121,12 +124,16 @@ impl WsClientUpgrade {
     /// RFC 6455, section 4.1, or RFC 8441, section 5.
     fn check(&self, response: &Response<()>) -> Result<(), WsClientUpgradeError> {
         let headers = response.headers();
-        let accepted = match self.accept {
-            Some(_) => StatusCode::SWITCHING_PROTOCOLS,
-            None => StatusCode::OK,
+        // over HTTP/1.1, a `CONNECT` that is accepted makes a tunnel
+        let (version, accepted) = match self.accept {
+            Some(_) => (Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
+            None => (Version::HTTP_2, StatusCode::OK),
         };
         if response.status() != accepted {
             return Err(WsClientUpgradeError::Refused { response: Box::new(response.clone()) });
+        }
+        if response.version() != version {
+            return Err(WsClientUpgradeError::InvalidHttpVersion);
         }
         if let Some(accept) = &self.accept {
             check_switch(headers, accept)?;
@@ -160,6 +167,9 @@ pub enum WsClientUpgradeError {
         /// What it answered, without the body.
         response: Box<Response<()>>,
     },
+
+    /// The response came over another version of HTTP than the request was made for.
+    InvalidHttpVersion,
 
     /// The response has no `Connection` header with `Upgrade` in it.
     InvalidConnectionHeader,
@@ -199,6 +209,9 @@ impl fmt::Display for WsClientUpgradeError {
                     response.status()
                 );
             }
+            Self::InvalidHttpVersion => {
+                "the response came over another version of HTTP than the request was made for"
+            }
             Self::InvalidConnectionHeader => {
                 "the `Connection` header of the response does not say `Upgrade`"
             }
@@ -214,7 +227,9 @@ impl fmt::Display for WsClientUpgradeError {
             Self::UnexpectedExtension => {
                 "the server wants to use an extension it was not asked for"
             }
-            Self::Hyper { .. } => "the connection did not become a websocket",
+            Self::Hyper { .. } => {
+                "hyper did not hand over the connection: it broke, or does not run `with_upgrades`"
+            }
         })
     }
 }

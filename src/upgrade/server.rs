@@ -236,8 +236,8 @@ impl WsUpgrade {
     /// service it would wait for what the service has not returned yet.
     ///
     /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
-    /// answered: if it was a refusal, the future waits until the connection ends, or is given the next
-    /// request, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
+    /// answered. If it was a refusal, the future waits until the connection ends or the client sends the next
+    /// bytes, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
     ///
     /// # Errors
     ///

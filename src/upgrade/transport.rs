@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -16,18 +17,23 @@ use hyper::rt::{Read, ReadBuf, Write};
 #[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[derive(Debug)]
 pub struct Upgraded {
-    inner: hyper::upgrade::Upgraded,
+    /// Never locked: the lock makes it `Sync`, which hyper's own is not, and some libraries ask for.
+    inner: Mutex<hyper::upgrade::Upgraded>,
 }
 
 impl Upgraded {
     pub(super) fn new(inner: hyper::upgrade::Upgraded) -> Self {
-        Self { inner }
+        Self { inner: Mutex::new(inner) }
     }
 
     /// Hyper's own, which can be taken apart into what it was made of.
     #[must_use]
     pub fn into_inner(self) -> hyper::upgrade::Upgraded {
-        self.inner
+        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn project(&mut self) -> Pin<&mut hyper::upgrade::Upgraded> {
+        Pin::new(self.inner.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -38,7 +44,7 @@ impl AsyncRead for Upgraded {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf.unfilled()))?;
+        ready!(self.project().poll_read(cx, buf.unfilled()))?;
         Poll::Ready(Ok(buf.filled().len()))
     }
 }
@@ -49,7 +55,7 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf).map_err(broken_pipe)
+        self.project().poll_write(cx, buf).map_err(broken_pipe)
     }
 
     fn poll_write_vectored(
@@ -57,15 +63,15 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs).map_err(broken_pipe)
+        self.project().poll_write_vectored(cx, bufs).map_err(broken_pipe)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx).map(unless_reset)
+        self.project().poll_flush(cx).map(unless_reset)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx).map(unless_reset)
+        self.project().poll_shutdown(cx).map(unless_reset)
     }
 }
 

@@ -53,11 +53,25 @@ where
     /// Makes a byte stream of whatever passes messages: a websocket behind adapters, or that of another
     /// library whose messages and errors were mapped to tungstenite's.
     ///
+    /// In a server of axum, `WsUpgrade` (feature `axum`) is better than this over axum's `WebSocket`, whose
+    /// errors are of another version of tungstenite: it can do all of the following.
+    ///
     /// Like the websockets of tungstenite, `messages` has to answer pings and close frames by itself, at
     /// the latest when it is flushed, and to end behind the peer's close frame: where it ends without
     /// one, the peer has broken the stream off ([`WsErr::MissingCloseFrame`](crate::WsErr)). Its `Stream`
     /// and its `Sink` are polled with different wakers, and it is closed (`Sink::poll_close`) behind both
     /// close frames. A sink that has failed is not polled again.
+    ///
+    /// What an error of the `Stream` means depends on what it is mapped to:
+    ///
+    /// | error | reads | close frame sent | event |
+    /// | --- | --- | --- | --- |
+    /// | `Io` | the error, once | – | `Error(Io)` |
+    /// | `Protocol(ResetWithoutClosingHandshake)`, or an end | end of file | – | `Error(MissingCloseFrame)` |
+    /// | any other `Protocol` | end of file | 1002 | `Error(Protocol)` |
+    /// | `Utf8`, `Capacity` | end of file | 1007, 1009 | `Error(Tungstenite)` |
+    ///
+    /// A `Stream` that does not end behind the peer's close frame keeps a reader waiting.
     ///
     /// The bytes below can't be reached: a peer that breaks the rules is refused with a close frame, and
     /// end of file follows at once, without waiting for the peer. Of

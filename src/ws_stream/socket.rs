@@ -13,7 +13,29 @@ use tungstenite::{Error, Message, protocol::WebSocketConfig};
 
 /// A websocket that a [`WsStream`](crate::WsStream) can be made of.
 ///
-/// Sealed: the implementations listed here are all there are.
+/// Sealed: the implementations listed here are all there are. With the feature `tokio-tungstenite` its
+/// websocket is one of them. Each is `Unpin`. What takes a stream over any of them says so:
+///
+/// ```
+/// use std::io;
+///
+/// use futures::AsyncReadExt;
+/// use ws_stream_tungstenite::{Websocket, WsStream};
+///
+/// async fn read<S, W>(stream: &mut WsStream<S, W>) -> io::Result<Vec<u8>>
+/// where
+///     W: Websocket<Transport = S>,
+/// {
+///     let mut data = Vec::new();
+///     stream.read_to_end(&mut data).await?;
+///     Ok(data)
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a `WsStream` can't be made of `{Self}`",
+    note = "for the websocket of tokio-tungstenite 0.30, enable the feature `tokio-tungstenite`",
+    note = "for other streams and sinks of tungstenite's messages, there is `WsStream::from_messages`"
+)]
 pub trait Websocket: Socket {
     /// What the frames travel over.
     type Transport;

@@ -13,7 +13,6 @@ use crate::connections::on_tokio;
 
 const fn assert_value<T: fmt::Debug + Send + Sync + 'static>() {}
 const fn assert_error<T: Error + Send + Sync + 'static>() {}
-const fn assert_send<T: fmt::Debug + Send + Unpin + 'static>() {}
 const fn assert_transport<T: AsyncRead + AsyncWrite + Unpin>() {}
 const fn assert_stream<T: AsyncRead + AsyncBufRead + AsyncWrite + Unpin>() {}
 const fn assert_equal<T: Clone + PartialEq + Eq>() {}
@@ -24,10 +23,9 @@ const _: () = {
     assert_error::<WsUpgradeRejection>();
     assert_equal::<WsUpgradeRejection>();
     assert_error::<WsClientUpgradeError>();
-    // hyper's own is not `Sync`
-    assert_send::<Upgraded>();
+    assert_value::<Upgraded>();
     assert_transport::<Upgraded>();
-    assert_send::<WsStream<Upgraded>>();
+    assert_value::<WsStream<Upgraded>>();
     assert_stream::<WsStream<Upgraded>>();
 };
 

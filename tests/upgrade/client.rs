@@ -143,6 +143,31 @@ fn an_answer_that_is_wrong_is_refused_by_name() {
 }
 
 #[test]
+fn a_tunnel_over_http1_is_not_taken_for_a_websocket() {
+    on_tokio(async {
+        for (status, is_tunnel) in [("200 OK", true), ("403 Forbidden", false)] {
+            let (client, mut server) = duplex(10_000);
+            let serve = tokio::spawn(async move {
+                let head = read_head(&mut server).await;
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                server.write_all(answer.as_bytes()).await.unwrap();
+                head
+            });
+            let mut request =
+                Request::get("https://example.com/bytes").body(String::new()).unwrap();
+            *request.version_mut() = Version::HTTP_2;
+            let error = *ask(client, request).await.unwrap_err().downcast().unwrap();
+            if is_tunnel {
+                assert!(matches!(error, InvalidHttpVersion), "{error:?}");
+            } else {
+                assert!(matches!(error, Refused { .. }), "{error:?}");
+            }
+            drop(serve.await.unwrap());
+        }
+    });
+}
+
+#[test]
 fn a_server_that_refuses_is_quoted() {
     let answers = [
         "401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno",
@@ -193,6 +218,10 @@ fn errors_say_what_is_wrong_and_keep_the_cause_apart() {
     on_tokio(async {
         let texts = [
             (
+                InvalidHttpVersion,
+                "the response came over another version of HTTP than the request was made for",
+            ),
+            (
                 InvalidConnectionHeader,
                 "the `Connection` header of the response does not say `Upgrade`",
             ),
@@ -212,7 +241,10 @@ fn errors_say_what_is_wrong_and_keep_the_cause_apart() {
         drop(server);
         let source = *ask(client, asking("")).await.unwrap_err().downcast().unwrap();
         let error = Hyper { source };
-        assert_eq!(error.to_string(), "the connection did not become a websocket");
+        assert_eq!(
+            error.to_string(),
+            "hyper did not hand over the connection: it broke, or does not run `with_upgrades`"
+        );
         assert!(error.source().unwrap().is::<hyper::Error>());
     });
 }
