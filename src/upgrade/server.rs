@@ -176,7 +176,7 @@ impl WsUpgrade {
     ///
     /// # Errors
     ///
-    /// As [`same_origin`](Self::same_origin).
+    /// [`WsUpgradeRejection::OriginNotAllowed`]: another origin, or several.
     pub fn allowed_origins<I>(self, origins: I) -> Result<Self, WsUpgradeRejection>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -204,7 +204,7 @@ impl WsUpgrade {
         self
     }
 
-    /// The subprotocols that the client asks for, those that it prefers first.
+    /// The subprotocols that the client asks for, those that it prefers first; the first 100 of them.
     pub fn requested_protocols(&self) -> impl Iterator<Item = &HeaderValue> {
         self.asked.protocols.iter()
     }
@@ -291,7 +291,6 @@ impl fmt::Debug for WsUpgrade {
 }
 
 impl Asked {
-    /// `null`, as a page in a sandbox has it, is an origin that is not allowed.
     fn check_origin(
         &self,
         is_allowed: impl FnOnce(&HeaderValue) -> bool,
@@ -332,7 +331,7 @@ impl Head<'_> {
             accept,
             host: self.host()?,
             origins: self.headers.get_all(ORIGIN).iter().cloned().collect(),
-            protocols: protocols(self.headers).collect(),
+            protocols: protocols(self.headers).take(MAX_PROTOCOLS).collect(),
         })
     }
 
@@ -412,3 +411,6 @@ fn is_same_origin(origin: &HeaderValue, host: &HeaderValue) -> bool {
     let without_port = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
     without_port(origin) == without_port(host)
 }
+
+/// Each takes more than ten times the memory that it has in the header, of which hyper takes 400 KB.
+const MAX_PROTOCOLS: usize = 100;

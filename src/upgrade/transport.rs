@@ -78,10 +78,25 @@ impl AsyncWrite for Upgraded {
 // Over HTTP/2, hyper's own errors say that the stream is at its end: reset by the peer, or together with its
 // connection. Those of a connection of HTTP/1.1 are its transport's.
 
-/// As on a socket, flushing and shutting down are no errors when the peer takes no more: a server resets its
-/// stream as soon as it has ended, and what it sent may not have been read yet.
+/// Flushing and shutting down are no errors when the peer takes no more and says that nothing is wrong: a
+/// server resets its stream so as soon as it has ended, and what it sent may not have been read yet.
 fn unless_reset(result: io::Result<()>) -> io::Result<()> {
-    result.or_else(|error| error.downcast::<hyper::Error>().map(drop))
+    match result {
+        Err(error) if is_reset_without_error(&error) => Ok(()),
+        result => result.map_err(broken_pipe),
+    }
+}
+
+#[cfg(feature = "http2")]
+fn is_reset_without_error(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.source());
+    let error = error.and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.reason() == Some(h2::Reason::NO_ERROR))
+}
+
+#[cfg(not(feature = "http2"))]
+fn is_reset_without_error(_: &io::Error) -> bool {
+    false
 }
 
 /// The kind that a write to a peer that takes no more has on a socket.

@@ -1,18 +1,25 @@
 //! Websockets as streams of an HTTP/2 connection (RFC 8441).
 
-use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
+use std::{convert::Infallible, future::ready, io::ErrorKind};
+
+use bytes::Bytes;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, future::join_all};
 use http_body_util::BodyExt;
-use hyper::{Method, Request, Response, StatusCode, ext::Protocol, server::conn::http2::Builder};
-use hyper_util::rt::TokioExecutor;
-use tokio::sync::mpsc;
-use ws_stream_tungstenite::{WsClientUpgrade, WsClientUpgradeError, WsUpgrade};
+use hyper::{
+    Method, Request, Response, StatusCode, ext::Protocol, server::conn::http2::Builder,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{io::duplex, sync::mpsc};
+use tungstenite::protocol::Role;
+use ws_stream_tungstenite::{WsClientUpgrade, WsClientUpgradeError, WsUpgrade, tungstenite};
 
 use crate::{
     connections::{
         Over, Pair, Stream, accepting, accepting_all, connect, connect_http2, http2_pair,
         http2_request, on_tokio, read_to_end, told, with_connect_protocol,
     },
-    support::{observe, pattern},
+    support::{CLOSE, frame, observe, pattern},
 };
 
 async fn echo(stream: Stream) {
@@ -78,6 +85,44 @@ fn closing_is_no_error_for_the_client_however_soon_the_server_has_ended() {
             let read = client.read(&mut [0; 8]).await;
             assert_eq!(read.ok(), Some(0), "round {round}");
         }
+    });
+}
+
+#[test]
+fn what_is_lost_when_the_client_resets_its_stream_is_told() {
+    on_tokio(async {
+        let (handle, mut accepted) = accepting(Ok);
+        let (client, server) = duplex(64 * 1024);
+        let service = service_fn(move |request| ready(Ok::<_, Infallible>(handle(request))));
+        tokio::spawn(with_connect_protocol().serve_connection(TokioIo::new(server), service));
+        // takes one byte, and no more
+        let mut bare = h2::client::Builder::new();
+        let (sender, connection) =
+            bare.initial_window_size(1).handshake::<_, Bytes>(client).await.unwrap();
+        let (mut sender, _connection) = (sender.ready().await.unwrap(), tokio::spawn(connection));
+        while !sender.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let request = Request::connect("https://example.com/bytes");
+        let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let (_response, mut sending) = sender.send_request(request, false).unwrap();
+
+        let mut server = accepted.recv().await.unwrap().unwrap();
+        let (meta, events) = (server.meta(), observe(&mut server));
+        for _ in 0..3 {
+            server.write_all(&pattern(0, 64 * 1024)).await.unwrap();
+        }
+        assert!(server.close().now_or_never().is_none());
+        sending.send_data(frame(Role::Server, true, CLOSE, b"").into(), false).unwrap();
+        sending.send_reset(h2::Reason::INTERNAL_ERROR);
+
+        let error = server.close().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let _ = server.read_to_end(&mut Vec::new()).await;
+        assert!(!meta.closed().await.was_clean);
+        let told = told(events).await;
+        assert_eq!(told[0], "error: Io(BrokenPipe)", "{told:?}");
     });
 }
 

@@ -90,3 +90,19 @@ fn what_is_said_last_is_agreed_to() {
         assert_eq!(agreed.as_deref(), Some("a"));
     });
 }
+
+#[test]
+fn the_first_hundred_that_the_client_asks_for_count() {
+    on_tokio(async {
+        let names = |count: usize| vec!["a"; count].join(",");
+        for (before, expected) in [(99, Some("b")), (100, None), (10_000, None)] {
+            let asked = format!("{},b", names(before));
+            let agreed = agreed(&[&asked], |upgrade| {
+                assert!(upgrade.requested_protocols().count() <= 100);
+                upgrade.protocols(["b"])
+            })
+            .await;
+            assert_eq!(agreed.as_deref(), expected, "behind {before} others");
+        }
+    });
+}

@@ -323,8 +323,11 @@ fn over_http2_a_connection_that_breaks_ends_both_its_ends() {
         }
         for events in events {
             let told = told(events).await;
-            assert!(told[0].starts_with("error: "), "{told:?}");
-            assert_eq!(told[1..], ["closed"], "{told:?}");
+            let (last, errors) = told.split_last().unwrap();
+            assert_eq!(last, "closed", "{told:?}");
+            // writing may meet it before reading does
+            assert!((1..=2).contains(&errors.len()), "{told:?}");
+            assert!(errors.iter().all(|event| event.starts_with("error: ")), "{told:?}");
         }
     });
 }
