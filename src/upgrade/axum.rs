@@ -61,8 +61,8 @@ impl WsUpgrade {
         response.map(Body::from)
     }
 
-    /// What is done if the connection breaks before it has become a websocket, or is served without upgrades. Default: a line in the log
-    /// (`tracing`, level `warn`).
+    /// What is done if the connection breaks before it has become a websocket, or is served without upgrades.
+    /// Default: a line in the log (`tracing`, level `warn`).
     pub fn on_failed_upgrade<C>(mut self, callback: C) -> Self
     where
         C: FnOnce(hyper::Error) + Send + Sync + 'static,

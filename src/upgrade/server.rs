@@ -181,11 +181,9 @@ impl WsUpgrade {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let allowed: Vec<_> = origins.into_iter().collect();
         self.asked.check_origin(|origin| {
-            let is_it =
-                |one: &I::Item| origin.as_bytes().eq_ignore_ascii_case(one.as_ref().as_bytes());
-            allowed.iter().any(is_it)
+            let origin = origin.as_bytes();
+            origins.into_iter().any(|one| origin.eq_ignore_ascii_case(one.as_ref().as_bytes()))
         })?;
         Ok(self)
     }
