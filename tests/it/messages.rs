@@ -23,8 +23,8 @@ use ws_stream_tungstenite::{
 };
 
 use crate::support::{
-    BINARY, PING, PONG, Peer, RESERVED, ROLES, Random, TEXT, Task, now, pattern, read_all, settle,
-    socket, told,
+    BINARY, PING, PONG, Peer, RESERVED, ROLES, Random, TEXT, Task, is_flinching, now, pattern,
+    read_all, settle, socket, told,
 };
 
 type OverMessages<M> = WsStream<M, Messages<M>>;
@@ -306,16 +306,6 @@ struct State {
 }
 
 impl State {
-    /// Whether this poll is `Pending` for no reason, with the wake-up already on its way.
-    fn is_flinching(&mut self, cx: &Context<'_>) -> bool {
-        let is_flinching = self.flinches > 0;
-        if is_flinching {
-            self.flinches -= 1;
-            cx.waker().wake_by_ref();
-        }
-        is_flinching
-    }
-
     fn fail_at(&mut self, place: Place) -> Result<(), Error> {
         assert!(!self.has_failed, "polled at {place:?} behind an error");
         match self.fails {
@@ -406,7 +396,7 @@ impl Stream for Strict {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.state();
         assert!(!state.has_ended, "polled for messages behind the end");
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         match state.incoming.pop_front() {
@@ -440,7 +430,7 @@ impl Sink<Message> for Strict {
         let mut state = self.state();
         assert!(!state.is_closed, "polled for room behind the end");
         state.fail_at(Place::Ready)?;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         if state.accepted.len() >= CAPACITY {
@@ -467,7 +457,7 @@ impl Sink<Message> for Strict {
         let mut state = self.state();
         assert!(!state.is_closed, "flushed behind the end");
         state.fail_at(Place::Flush)?;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         state.poll_send_accepted(cx).map(Ok)
@@ -476,7 +466,7 @@ impl Sink<Message> for Strict {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.state();
         assert!(!state.is_closed, "closed twice");
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         if state.blocks_close || state.poll_send_accepted(cx).is_pending() {

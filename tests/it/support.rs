@@ -97,15 +97,16 @@ impl State {
         }
         who(self).park(cx);
     }
+}
 
-    fn is_flinching(&mut self, cx: &Context<'_>) -> bool {
-        let is_flinching = self.flinches > 0;
-        if is_flinching {
-            self.flinches -= 1;
-            cx.waker().wake_by_ref();
-        }
-        is_flinching
+/// Whether this poll is `Pending` for no reason, with the wake-up already on its way.
+pub fn is_flinching(flinches: &mut usize, cx: &Context<'_>) -> bool {
+    let is_flinching = *flinches > 0;
+    if is_flinching {
+        *flinches -= 1;
+        cx.waker().wake_by_ref();
     }
+    is_flinching
 }
 
 /// Who waits for an operation of the transport.
@@ -412,7 +413,7 @@ impl AsyncRead for Wire {
         let mut state = self.0.state();
         state.reader = Parked::default();
         state.calls.reads += 1;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         match state.script.pop_front() {
@@ -451,7 +452,7 @@ impl AsyncWrite for Wire {
         let mut state = self.0.state();
         state.writer = Parked::default();
         state.calls.writes += 1;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         if let Some(kind) = state.write_error {
@@ -478,7 +479,7 @@ impl AsyncWrite for Wire {
         let mut state = self.0.state();
         state.writer = Parked::default();
         state.calls.flushes += 1;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         if let Some(kind) = state.write_error {
@@ -497,7 +498,7 @@ impl AsyncWrite for Wire {
         let mut state = self.0.state();
         state.closer = Parked::default();
         state.calls.closes += 1;
-        if state.is_flinching(cx) {
+        if is_flinching(&mut state.flinches, cx) {
             return Poll::Pending;
         }
         if state.blocks_close {

@@ -21,8 +21,8 @@ use ws_stream_tungstenite::{
 
 use crate::{
     connections::{
-        Head, Stream, accepting, accepting_all, append, http1_server, on_tokio, read_head,
-        read_to_end, told,
+        Head, Stream, accepting, accepting_all, append, changed, head, http1_server, on_tokio,
+        read_head, read_to_end, told,
     },
     support::{BINARY, frame, observe, pattern},
 };
@@ -69,11 +69,7 @@ async fn answered(protocols: &str, answer: &str) -> Result<(), Failure> {
 fn switch(changes: &[(&str, &str)]) -> String {
     let right =
         [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Accept", "ACCEPT")];
-    let is_changed = |name: &str| changes.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
-    let right = right.into_iter().filter(|(name, _)| !is_changed(name));
-    let headers = right.chain(changes.iter().copied().filter(|(_, value)| *value != "-"));
-    let headers: Vec<_> = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n", headers.concat())
+    head("HTTP/1.1 101 Switching Protocols", &changed(&right, changes))
 }
 
 #[test]

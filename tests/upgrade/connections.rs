@@ -224,11 +224,19 @@ pub const VALID: [(&str, &str); 5] = [
     ("Sec-WebSocket-Key", KEY),
 ];
 
-/// The valid headers, where `changes` replace those of their names. A value of `-` leaves the header out.
+/// The valid headers with these changes.
 pub fn headers<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    changed(&VALID, changes)
+}
+
+/// These headers, where `changes` replace those of their names. A value of `-` leaves the header out.
+pub fn changed<'a>(
+    headers: &[(&'a str, &'a str)],
+    changes: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
     let is_changed = |name: &str| changes.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
-    let valid = VALID.into_iter().filter(|(name, _)| !is_changed(name));
-    valid.chain(changes.iter().copied().filter(|(_, value)| *value != "-")).collect()
+    let kept = headers.iter().copied().filter(|(name, _)| !is_changed(name));
+    kept.chain(changes.iter().copied().filter(|(_, value)| *value != "-")).collect()
 }
 
 /// A valid request with these changes, as it goes over the wire.
@@ -237,8 +245,13 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub fn request_line(line: &str, changes: &[(&str, &str)]) -> Vec<u8> {
-    let headers = headers(changes).into_iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-    format!("{line}\r\n{}\r\n", headers.collect::<Vec<_>>().concat()).into_bytes()
+    head(line, &headers(changes)).into_bytes()
+}
+
+/// A head as it goes over the wire.
+pub fn head(line: &str, headers: &[(&str, &str)]) -> String {
+    let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    format!("{line}\r\n{}\r\n", headers.collect::<String>())
 }
 
 pub fn append(headers: &mut HeaderMap, name: &str, value: &str) {
