@@ -112,6 +112,8 @@ async def converse(ws, scene, arguments, pings):
     say("extensions", ws.response.headers.get("Sec-WebSocket-Extensions", "none"))
     try:
         await scene(ws, *arguments)
+        if pings:
+            await asyncio.wait_for(await ws.ping(), 10)  # a transfer may be over before a ping is due
         async for _ in ws:
             pass
     except ConnectionClosed:
