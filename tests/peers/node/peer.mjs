@@ -122,6 +122,7 @@ function sendPings(ws) {
     lastPong = Date.now();
     pongs += 1;
   });
+  ws.ping(); // a transfer may be over before the first one is due
   const timer = setInterval(() => {
     if (Date.now() - lastPong > PING_TIMEOUT) {
       return ws.terminate();

@@ -29,13 +29,19 @@ def pieces(total):
         yield source.digest(length=min(MIB, total - start), seek=start)
 
 
+async def send_and_yield(ws, message):
+    await ws.send(message)
+    # sending does not wait where the other side takes everything: the other tasks would starve
+    await asyncio.sleep(0)
+
+
 async def exchange(ws, total):
     """Sends as many bytes as it receives, both at once."""
     total = int(total)
 
     async def send():
         for piece in pieces(total):
-            await ws.send(piece)
+            await send_and_yield(ws, piece)
 
     async def receive():
         received = blake3()
@@ -76,9 +82,7 @@ async def flood(ws):
     """Sends until the other side closes."""
     while True:
         for piece in pieces(8 * MIB):
-            await ws.send(piece)
-            # sending does not wait where the other side takes everything: the other tasks would starve
-            await asyncio.sleep(0)
+            await send_and_yield(ws, piece)
 
 
 async def close(ws, *code_and_reason):
@@ -111,9 +115,9 @@ SCENES = [exchange, message, fragments, text, listen, flood, close, close_amid]
 async def converse(ws, scene, arguments, pings):
     say("extensions", ws.response.headers.get("Sec-WebSocket-Extensions", "none"))
     try:
-        await scene(ws, *arguments)
         if pings:
-            await asyncio.wait_for(await ws.ping(), 10)  # a transfer may be over before a ping is due
+            await ws.ping()  # a transfer may be over before the first one is due
+        await scene(ws, *arguments)
         async for _ in ws:
             pass
     except ConnectionClosed:
