@@ -230,7 +230,8 @@ impl WsUpgrade {
 
     /// The response that accepts, and the stream that is there once it was sent.
     ///
-    /// Headers can be added to the response. The future has to be awaited in a task of its own: in the
+    /// Headers can be added to the response, and its body, which is empty, made one of your service's type:
+    /// `response.map(Full::from)`, say. The future has to be awaited in a task of its own: in the
     /// service it would wait for what the service has not returned yet.
     ///
     /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
