@@ -146,6 +146,8 @@ impl WsUpgrade {
     /// (RFC 6455, section 10.2). Here its host and port have to be those of the `Host` header (over
     /// HTTP/2, of `:authority`). Requests without `Origin` do not come from a page, and are let through.
     ///
+    /// A layer for CORS is no help: browsers do not keep websockets to it, and it refuses nothing itself.
+    ///
     /// This is not enough
     ///
     /// - behind a proxy that changes `Host`, where it refuses every page;
