@@ -1,7 +1,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // its examples need the features
 #![cfg_attr(
-    any(not(doctest), all(feature = "axum", feature = "handshake")),
+    any(not(doctest), all(feature = "axum", feature = "handshake", feature = "tokio_io")),
     doc = include_str!("../README.md")
 )]
 #![forbid(unsafe_code)]

@@ -146,6 +146,8 @@ impl WsUpgrade {
     /// (RFC 6455, section 10.2). Here its host and port have to be those of the `Host` header (over
     /// HTTP/2, of `:authority`). Requests without `Origin` do not come from a page, and are let through.
     ///
+    /// A layer for CORS is no help: browsers do not keep websockets to it, and it refuses nothing itself.
+    ///
     /// This is not enough
     ///
     /// - behind a proxy that changes `Host`, where it refuses every page;
@@ -230,7 +232,8 @@ impl WsUpgrade {
 
     /// The response that accepts, and the stream that is there once it was sent.
     ///
-    /// Headers can be added to the response. The future has to be awaited in a task of its own: in the
+    /// Headers can be added to the response, and its body, which is empty, made one of your service's type:
+    /// `response.map(Full::from)`, say. The future has to be awaited in a task of its own: in the
     /// service it would wait for what the service has not returned yet.
     ///
     /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was

@@ -51,7 +51,42 @@ where
     M: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
 {
     /// Makes a byte stream of whatever passes messages: a websocket behind adapters, or that of another
-    /// library whose messages and errors were mapped to tungstenite's.
+    /// library whose messages and errors were mapped to tungstenite's:
+    ///
+    /// ```
+    /// use std::future::ready;
+    ///
+    /// use futures::{AsyncRead, AsyncWrite, Sink, SinkExt, Stream, StreamExt};
+    /// use ws_stream_tungstenite::{WsStream, tungstenite::Error};
+    ///
+    /// # use std::io;
+    /// # use ws_stream_tungstenite::tungstenite::Message;
+    /// # struct TheirMessage;
+    /// # fn into_ours(_: TheirMessage) -> Message {
+    /// #     Message::binary(Vec::new())
+    /// # }
+    /// # fn into_theirs(_: Message) -> TheirMessage {
+    /// #     TheirMessage
+    /// # }
+    /// # fn into_error(error: io::Error) -> Error {
+    /// #     Error::Io(error)
+    /// # }
+    /// # type TheirError = io::Error;
+    /// fn stream<T>(websocket: T) -> impl AsyncRead + AsyncWrite
+    /// where
+    ///     T: Stream<Item = Result<TheirMessage, TheirError>>
+    ///         + Sink<TheirMessage, Error = TheirError>
+    ///         + Unpin,
+    /// {
+    ///     let messages = websocket
+    ///         .map(|message| message.map(into_ours).map_err(into_error))
+    ///         .sink_map_err(into_error)
+    ///         .with(|message| ready(Ok::<_, Error>(into_theirs(message))));
+    ///     WsStream::from_messages(messages, None)
+    /// }
+    /// ```
+    ///
+    /// What is not `Unpin`, such as an adapter with an `async` block, goes into a `Box::pin`.
     ///
     /// In a server of axum, `WsUpgrade` (feature `axum`) is better than this over axum's `WebSocket`, whose
     /// errors are of another version of tungstenite: it can do all of the following.

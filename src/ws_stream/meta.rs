@@ -56,8 +56,8 @@ impl WsMeta {
     /// the connection, and destroy the close frame before the peer sees it. If a close frame was asked
     /// for, sent or received before, this only waits.
     ///
-    /// It waits until reading is at its end, or the stream is dropped, and says how the connection
-    /// closed, whoever was first. So it waits for ever while nobody reads: if it is the same task that
+    /// It waits until reading is at its end, or the stream is dropped (both halves, if it was split), and says
+    /// how the connection closed, whoever was first. So it waits for ever while nobody reads: if it is the same task that
     /// does, join both. A peer that never answers keeps it waiting too, and so does a bounded observer
     /// that is full, since it holds up reading. Put a timeout of your runtime around it, and then drop
     /// the stream.
