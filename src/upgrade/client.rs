@@ -116,7 +116,7 @@ impl WsClientUpgrade {
         let response = response.map(drop);
         self.check(&response)?;
         let upgraded = upgrade.await.map_err(|source| WsClientUpgradeError::Hyper { source })?;
-        let transport = Upgraded::new(upgraded);
+        let transport = Upgraded::new(upgraded, Role::Client);
         let stream = WsStream::from_raw_socket(transport, Role::Client, Some(self.config)).await;
         Ok((stream, response))
     }

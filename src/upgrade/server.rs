@@ -258,7 +258,7 @@ impl WsUpgrade {
         let response = self.response();
         let Self { on_upgrade, config, .. } = self;
         (response, async move {
-            let transport = Upgraded::new(on_upgrade.await?);
+            let transport = Upgraded::new(on_upgrade.await?, Role::Server);
             Ok(WsStream::from_raw_socket(transport, Role::Server, Some(config)).await)
         })
     }
