@@ -14,7 +14,7 @@ use tungstenite::{handshake::client::generate_key, protocol::Role};
 use super::{
     handshake::{
         VERSION, accept_value, header_value, insert_upgrade, is_connection_upgrade,
-        is_upgrade_to_websocket, protocols, single,
+        is_switched_to_websocket, protocols, single,
     },
     transport::Upgraded,
 };
@@ -174,7 +174,7 @@ pub enum WsClientUpgradeError {
     /// The response has no `Connection` header with `Upgrade` in it.
     InvalidConnectionHeader,
 
-    /// The response has no `Upgrade` header with `websocket` in it.
+    /// The response has no `Upgrade` header that is `websocket`, or one that names another protocol too.
     InvalidUpgradeHeader,
 
     /// The `Sec-WebSocket-Accept` of the response is missing, or does not belong to the request.
@@ -215,9 +215,7 @@ impl fmt::Display for WsClientUpgradeError {
             Self::InvalidConnectionHeader => {
                 "the `Connection` header of the response does not say `Upgrade`"
             }
-            Self::InvalidUpgradeHeader => {
-                "the `Upgrade` header of the response does not say `websocket`"
-            }
+            Self::InvalidUpgradeHeader => "the `Upgrade` header of the response is not `websocket`",
             Self::InvalidAcceptHeader => {
                 "the `Sec-WebSocket-Accept` of the response does not belong to the request"
             }
@@ -271,7 +269,7 @@ fn check_switch(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), WsClien
     if !is_connection_upgrade(headers) {
         return Err(WsClientUpgradeError::InvalidConnectionHeader);
     }
-    if !is_upgrade_to_websocket(headers) {
+    if !is_switched_to_websocket(headers) {
         return Err(WsClientUpgradeError::InvalidUpgradeHeader);
     }
     if single(headers, SEC_WEBSOCKET_ACCEPT) != Some(accept) {

@@ -16,7 +16,7 @@ use tungstenite::protocol::Role;
 use super::{
     handshake::{
         VERSION, accept_value, header_value, insert_upgrade, is_connection_upgrade,
-        is_upgrade_to_websocket, protocols, single,
+        offers_websocket, protocols, single,
     },
     rejection::WsUpgradeRejection,
     transport::Upgraded,
@@ -341,7 +341,7 @@ impl Head<'_> {
         if !is_connection_upgrade(self.headers) {
             return Err(WsUpgradeRejection::InvalidConnectionHeader);
         }
-        if !is_upgrade_to_websocket(self.headers) {
+        if !offers_websocket(self.headers) {
             return Err(WsUpgradeRejection::InvalidUpgradeHeader);
         }
         self.check_version()?;

@@ -104,12 +104,17 @@ fn an_answer_that_is_wrong_is_refused_by_name() {
     let accept: Check = |it| matches!(it, InvalidAcceptHeader);
     let protocol: Check = |it| matches!(it, InvalidProtocol);
     let extension: Check = |it| matches!(it, UnexpectedExtension);
-    let table: [(&str, Changes, Check); 23] = [
+    let table: [(&str, Changes, Check); 27] = [
         ("", &[("Connection", "-")], connection),
         ("", &[("Connection", "keep-alive")], connection),
         ("", &[("Upgrade", "-")], upgrade),
         ("", &[("Upgrade", "h2c")], upgrade),
         ("", &[("Upgrade", "websockets")], upgrade),
+        // it would be the protocol above another one (RFC 9110, section 7.8)
+        ("", &[("Upgrade", "TLS/1.3, websocket")], upgrade),
+        ("", &[("Upgrade", "websocket, h2c")], upgrade),
+        ("", &[("Upgrade", "h2c"), ("Upgrade", "websocket")], upgrade),
+        ("", &[("Upgrade", "websocket"), ("Upgrade", "websocket")], upgrade),
         ("", &[(ACCEPT, "-")], accept),
         ("", &[(ACCEPT, "")], accept),
         ("", &[(ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")], accept),
@@ -221,7 +226,7 @@ fn errors_say_what_is_wrong_and_keep_the_cause_apart() {
                 InvalidConnectionHeader,
                 "the `Connection` header of the response does not say `Upgrade`",
             ),
-            (InvalidUpgradeHeader, "the `Upgrade` header of the response does not say `websocket`"),
+            (InvalidUpgradeHeader, "the `Upgrade` header of the response is not `websocket`"),
             (
                 InvalidAcceptHeader,
                 "the `Sec-WebSocket-Accept` of the response does not belong to the request",
