@@ -385,7 +385,10 @@ fn an_upgrade_that_fails_is_told_to_the_callback() {
     on_tokio(async {
         let (sender, mut errors) = mpsc::unbounded_channel();
         let handler = async move |upgrade: WsUpgrade| {
-            let upgrade = upgrade.on_failed_upgrade(move |error| sender.send(error).unwrap());
+            // as with axum's, it is never shared
+            let callback: Box<dyn FnOnce(hyper::Error) + Send> =
+                Box::new(move |error| sender.send(error).unwrap());
+            let upgrade = upgrade.on_failed_upgrade(callback);
             let _not_returned = upgrade.on_upgrade(|_| async { panic!("nothing was upgraded") });
             StatusCode::SERVICE_UNAVAILABLE
         };
