@@ -8,6 +8,7 @@ use http::{
         HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     },
+    uri::{Authority, Scheme},
 };
 use tungstenite::{handshake::client::generate_key, protocol::Role};
 
@@ -66,13 +67,14 @@ pub struct WsClientUpgrade {
 
 impl WsClientUpgrade {
     /// Makes `request` one for a websocket: sets its method and the headers that RFC 6455, section 4.1, asks
-    /// for.
+    /// for. In its URI, `ws` and `wss` become `http` and `https`, and a user is left out.
     ///
     /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol` already, if any. Other headers can
     /// be added before or after. A `Host` is added if there is none and the URI names it. The body has to
     /// be empty.
     pub fn new<B>(request: &mut Request<B>) -> Self {
         let protocols = protocols(request.headers()).collect();
+        make_http(request.uri_mut());
         request.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
         let upgrade = Self { accept: None, protocols, config: WsConfig::new() };
         #[cfg(feature = "http2")]
@@ -255,12 +257,33 @@ fn ask<B>(request: &mut Request<B>) -> HeaderValue {
     accept
 }
 
-/// The host and port that a URI names, without the user (RFC 9110, section 7.2).
+/// Changes what a URI of a websocket may have, and that of a request may not: the scheme (RFC 6455,
+/// section 4.1; RFC 8441, section 5), and a user with a password (RFC 9110, section 4.2.4).
+fn make_http(uri: &mut Uri) {
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = parts.scheme.map(|scheme| match scheme.as_str() {
+        "ws" => Scheme::HTTP,
+        "wss" => Scheme::HTTPS,
+        _ => scheme,
+    });
+    parts.authority = parts.authority.map(without_user);
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
+    }
+}
+
+fn without_user(authority: Authority) -> Authority {
+    let host = authority.as_str().rsplit_once('@').map(|(_, host)| host);
+    host.and_then(|host| host.parse().ok()).unwrap_or(authority)
+}
+
+/// The host that a URI names, and the port unless it is the scheme's own (RFC 6455, section 4.1).
 fn host(uri: &Uri) -> Option<HeaderValue> {
     let host = uri.host()?;
-    Some(match uri.port() {
-        Some(port) => header_value(&format!("{host}:{port}")),
-        None => header_value(host),
+    let own_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    Some(match uri.port_u16() {
+        Some(port) if port != own_port => header_value(&format!("{host}:{port}")),
+        _ => header_value(host),
     })
 }
 
