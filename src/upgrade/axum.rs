@@ -45,7 +45,8 @@ impl WsUpgrade {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime of tokio, as `tokio::spawn`.
+    /// Outside of a runtime of tokio, as `tokio::spawn`. The task, as [`accept`](Self::accept): the client sees
+    /// the connection break.
     #[must_use = "the response has to be returned"]
     pub fn on_upgrade<C, Fut>(mut self, callback: C) -> Response
     where

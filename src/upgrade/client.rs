@@ -24,7 +24,8 @@ use crate::{WsConfig, WsStream};
 /// Asks for a websocket on a connection of hyper's client, or of the `Client` of hyper-util (feature
 /// `upgrade`).
 ///
-/// The version of the request has to be that of the connection: HTTP/1.1, unless you set it.
+/// The version of the request has to be that of the connection: HTTP/1.1, unless you set it. A connection sends
+/// the URI as it is, and most servers of HTTP/1.1 want a path; the `Client` needs a whole one.
 ///
 /// ```no_run
 /// # use std::error::Error;

@@ -65,8 +65,9 @@ use crate::{WsConfig, WsStream};
 ///
 /// # Timeouts
 ///
-/// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers the
-/// request; from then on there is none.
+/// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers a request over
+/// HTTP/1.1, but only if hyper was given a timer: by default, and in `axum::serve`, it has none. From then on
+/// there is no timeout.
 #[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[must_use = "a request is answered by what `accept` or `on_upgrade` returns"]
 pub struct WsUpgrade {
@@ -150,8 +151,7 @@ impl WsUpgrade {
     ///
     /// - behind a proxy that changes `Host`, where it refuses every page;
     /// - for a server with TLS, against whoever can change what travels without: the scheme is not compared,
-    ///   as a request does not have it, and a page of `http://example.com` passes for one of
-    ///   `https://example.com`;
+    ///   as few requests tell it, and a page of `http://example.com` passes for one of `https://example.com`;
     /// - for a server without TLS, or on the user's own network: a name of the attacker's that is made to
     ///   point to the server (*DNS rebinding*) is in both headers.
     ///
@@ -234,13 +234,13 @@ impl WsUpgrade {
     /// service it would wait for what the service has not returned yet.
     ///
     /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
-    /// answered. If it was a refusal, the future waits until the connection ends or the client sends the next
-    /// bytes, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
+    /// answered. If it was a refusal, the future waits for as long as the connection serves other requests,
+    /// and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
     ///
     /// # Errors
     ///
-    /// Of the future: the connection broke before the response was out, or hyper serves it without
-    /// upgrades (`with_upgrades`).
+    /// Of the future: the connection broke before the response was out, or hyper serves it without upgrades
+    /// (`with_upgrades`; in hyper-util, `serve_connection_with_upgrades`).
     ///
     /// # Panics
     ///
