@@ -376,18 +376,26 @@ impl Head<'_> {
         key.map(accept_value).ok_or(WsUpgradeRejection::InvalidWebSocketKeyHeader)
     }
 
-    /// Where the client believes to be. Over HTTP/1.1, every request has one `Host`, but a URI with a host
-    /// comes before it (RFC 9112, sections 3.2 and 3.2.2). Over HTTP/2, the URI has it.
+    /// Where the client believes to be. Over HTTP/1.1, every request has one valid `Host`, but a URI with a
+    /// host comes before it (RFC 9112, sections 3.2 and 3.2.2). Over HTTP/2, the URI has it.
     fn host(&self) -> Result<HeaderValue, WsUpgradeRejection> {
-        let header = single(self.headers, HOST);
+        let header = single(self.headers, HOST).filter(|host| is_host(host));
         let authority = self.uri.authority().map(|authority| header_value(authority.as_str()));
         let host = match authority {
             Some(_) if self.version == Version::HTTP_11 && header.is_none() => None,
-            Some(authority) => Some(authority),
+            Some(authority) => Some(authority).filter(is_host),
             None => header.cloned(),
         };
         host.ok_or(WsUpgradeRejection::InvalidHostHeader)
     }
+}
+
+/// Whether this may be a host, with or without a port, as far as its characters tell (RFC 9110, section 7.2).
+fn is_host(host: &HeaderValue) -> bool {
+    let may_have =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    let host = host.as_bytes();
+    host.first().is_some_and(|first| *first != b':') && host.iter().all(may_have)
 }
 
 /// Whether this is 16 bytes in base64.
