@@ -110,7 +110,7 @@ impl WsClientUpgrade {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, so is the connection.
+    /// If the future is dropped, so is the connection; over HTTP/2, its stream.
     pub async fn finish<B>(
         self,
         mut response: Response<B>,

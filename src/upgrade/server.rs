@@ -248,7 +248,7 @@ impl WsUpgrade {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, so is the connection.
+    /// If the future is dropped, so is the connection; over HTTP/2, its stream.
     pub fn accept(
         self,
     ) -> (
