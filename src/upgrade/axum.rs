@@ -1,5 +1,7 @@
 //! `WsUpgrade` as an extractor of axum (feature `axum`).
 
+use std::sync::{Mutex, PoisonError};
+
 use axum_core::{
     body::Body,
     extract::FromRequestParts,
@@ -11,7 +13,8 @@ use tungstenite::protocol::WebSocketConfig;
 use super::{Upgraded, WsUpgrade, WsUpgradeRejection};
 use crate::WsStream;
 
-pub(super) type OnFailedUpgrade = Box<dyn FnOnce(hyper::Error) + Send + Sync>;
+/// Never locked: the lock makes it `Sync`, as a handler holds a `WsUpgrade` across awaits.
+pub(super) type OnFailedUpgrade = Mutex<Box<dyn FnOnce(hyper::Error) + Send>>;
 
 /// In axum (feature `axum`). The names are those of axum's `WebSocketUpgrade`.
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
@@ -42,7 +45,8 @@ impl WsUpgrade {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime of tokio, as `tokio::spawn`.
+    /// Outside of a runtime of tokio, as `tokio::spawn`. The task, as [`accept`](Self::accept): the client sees
+    /// the connection break.
     #[must_use = "the response has to be returned"]
     pub fn on_upgrade<C, Fut>(mut self, callback: C) -> Response
     where
@@ -51,6 +55,8 @@ impl WsUpgrade {
     {
         let on_failed_upgrade =
             std::mem::replace(&mut self.on_failed_upgrade, log_failed_upgrade());
+        let on_failed_upgrade =
+            on_failed_upgrade.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (response, stream) = self.accept();
         tokio::spawn(async move {
             match stream.await {
@@ -65,9 +71,9 @@ impl WsUpgrade {
     /// Default: a line in the log (`tracing`, level `warn`).
     pub fn on_failed_upgrade<C>(mut self, callback: C) -> Self
     where
-        C: FnOnce(hyper::Error) + Send + Sync + 'static,
+        C: FnOnce(hyper::Error) + Send + 'static,
     {
-        self.on_failed_upgrade = Box::new(callback);
+        self.on_failed_upgrade = Mutex::new(Box::new(callback));
         self
     }
 
@@ -126,7 +132,7 @@ impl IntoResponse for WsUpgradeRejection {
 }
 
 pub(super) fn log_failed_upgrade() -> OnFailedUpgrade {
-    Box::new(|error| {
+    Mutex::new(Box::new(|error| {
         tracing::warn!(%error, "a request that was accepted did not become a websocket");
-    })
+    }))
 }

@@ -8,13 +8,14 @@ use http::{
         HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     },
+    uri::{Authority, Scheme},
 };
 use tungstenite::{handshake::client::generate_key, protocol::Role};
 
 use super::{
     handshake::{
         VERSION, accept_value, header_value, insert_upgrade, is_connection_upgrade,
-        is_upgrade_to_websocket, protocols, single,
+        is_switched_to_websocket, protocols, single,
     },
     transport::Upgraded,
 };
@@ -23,7 +24,8 @@ use crate::{WsConfig, WsStream};
 /// Asks for a websocket on a connection of hyper's client, or of the `Client` of hyper-util (feature
 /// `upgrade`).
 ///
-/// The version of the request has to be that of the connection: HTTP/1.1, unless you set it.
+/// The version of the request has to be that of the connection: HTTP/1.1, unless you set it. A connection sends
+/// the URI as it is, and most servers of HTTP/1.1 want a path; the `Client` needs a whole one.
 ///
 /// ```no_run
 /// # use std::error::Error;
@@ -66,7 +68,7 @@ pub struct WsClientUpgrade {
 
 impl WsClientUpgrade {
     /// Makes `request` one for a websocket: sets its method and the headers that RFC 6455, section 4.1, asks
-    /// for.
+    /// for. In its URI, `ws` and `wss` become `http` and `https`, and a user is left out.
     ///
     /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol` already, if any. Other headers can
     /// be added before or after. A `Host` is added if there is none and the URI names it. The body has to
@@ -76,6 +78,7 @@ impl WsClientUpgrade {
     /// hyper-util and over HTTP/2 a whole one, with `http:` or `https:`. They do not know `ws:`.
     pub fn new<B>(request: &mut Request<B>) -> Self {
         let protocols = protocols(request.headers()).collect();
+        make_http(request.uri_mut());
         request.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
         let upgrade = Self { accept: None, protocols, config: WsConfig::new() };
         #[cfg(feature = "http2")]
@@ -110,7 +113,7 @@ impl WsClientUpgrade {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, so is the connection.
+    /// If the future is dropped, so is the connection; over HTTP/2, its stream.
     pub async fn finish<B>(
         self,
         mut response: Response<B>,
@@ -119,7 +122,7 @@ impl WsClientUpgrade {
         let response = response.map(drop);
         self.check(&response)?;
         let upgraded = upgrade.await.map_err(|source| WsClientUpgradeError::Hyper { source })?;
-        let transport = Upgraded::new(upgraded);
+        let transport = Upgraded::new(upgraded, Role::Client);
         let stream = WsStream::from_raw_socket(transport, Role::Client, Some(self.config)).await;
         Ok((stream, response))
     }
@@ -177,7 +180,7 @@ pub enum WsClientUpgradeError {
     /// The response has no `Connection` header with `Upgrade` in it.
     InvalidConnectionHeader,
 
-    /// The response has no `Upgrade` header with `websocket` in it.
+    /// The response has no `Upgrade` header that is `websocket`, or one that names another protocol too.
     InvalidUpgradeHeader,
 
     /// The `Sec-WebSocket-Accept` of the response is missing, or does not belong to the request.
@@ -218,9 +221,7 @@ impl fmt::Display for WsClientUpgradeError {
             Self::InvalidConnectionHeader => {
                 "the `Connection` header of the response does not say `Upgrade`"
             }
-            Self::InvalidUpgradeHeader => {
-                "the `Upgrade` header of the response does not say `websocket`"
-            }
+            Self::InvalidUpgradeHeader => "the `Upgrade` header of the response is not `websocket`",
             Self::InvalidAcceptHeader => {
                 "the `Sec-WebSocket-Accept` of the response does not belong to the request"
             }
@@ -260,12 +261,33 @@ fn ask<B>(request: &mut Request<B>) -> HeaderValue {
     accept
 }
 
-/// The host and port that a URI names, without the user (RFC 9110, section 7.2).
+/// Changes what a URI of a websocket may have, and that of a request may not: the scheme (RFC 6455,
+/// section 4.1; RFC 8441, section 5), and a user with a password (RFC 9110, section 4.2.4).
+fn make_http(uri: &mut Uri) {
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = parts.scheme.map(|scheme| match scheme.as_str() {
+        "ws" => Scheme::HTTP,
+        "wss" => Scheme::HTTPS,
+        _ => scheme,
+    });
+    parts.authority = parts.authority.map(without_user);
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
+    }
+}
+
+fn without_user(authority: Authority) -> Authority {
+    let host = authority.as_str().rsplit_once('@').map(|(_, host)| host);
+    host.and_then(|host| host.parse().ok()).unwrap_or(authority)
+}
+
+/// The host that a URI names, and the port unless it is the scheme's own (RFC 6455, section 4.1).
 fn host(uri: &Uri) -> Option<HeaderValue> {
     let host = uri.host()?;
-    Some(match uri.port() {
-        Some(port) => header_value(&format!("{host}:{port}")),
-        None => header_value(host),
+    let own_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    Some(match uri.port_u16() {
+        Some(port) if port != own_port => header_value(&format!("{host}:{port}")),
+        _ => header_value(host),
     })
 }
 
@@ -274,7 +296,7 @@ fn check_switch(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), WsClien
     if !is_connection_upgrade(headers) {
         return Err(WsClientUpgradeError::InvalidConnectionHeader);
     }
-    if !is_upgrade_to_websocket(headers) {
+    if !is_switched_to_websocket(headers) {
         return Err(WsClientUpgradeError::InvalidUpgradeHeader);
     }
     if single(headers, SEC_WEBSOCKET_ACCEPT) != Some(accept) {

@@ -22,9 +22,20 @@ pub(super) fn is_connection_upgrade(headers: &HeaderMap) -> bool {
     tokens(headers, CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
 }
 
-/// Whether the protocol to change to is that of websockets.
-pub(super) fn is_upgrade_to_websocket(headers: &HeaderMap) -> bool {
-    tokens(headers, UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
+/// Whether one of the protocols that the client would change to is that of websockets.
+pub(super) fn offers_websocket(headers: &HeaderMap) -> bool {
+    tokens(headers, UPGRADE).any(is_websocket)
+}
+
+/// Whether the server has changed to the protocol of websockets, and to nothing below or above it (RFC 9110,
+/// section 7.8).
+pub(super) fn is_switched_to_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = tokens(headers, UPGRADE);
+    protocols.next().is_some_and(is_websocket) && protocols.next().is_none()
+}
+
+fn is_websocket(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("websocket")
 }
 
 /// What a server answers to a key (RFC 6455, section 4.2.2).

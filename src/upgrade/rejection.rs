@@ -25,8 +25,8 @@ pub enum WsUpgradeRejection {
     /// HTTP/1.0 or older, HTTP/3 or newer, or HTTP/2 without the feature `http2`. Status 505.
     UnsupportedHttpVersion,
 
-    /// No `Host`, or more than one; over HTTP/2, where `:authority` comes first, if that is missing too.
-    /// Status 400.
+    /// No `Host`, more than one, or one that is no host; over HTTP/2 the same of `:authority`, in place of which
+    /// `Host` may stand. Status 400.
     InvalidHostHeader,
 
     /// No `Connection` header with `Upgrade` in it. Status 400.

@@ -16,7 +16,7 @@ use tungstenite::protocol::Role;
 use super::{
     handshake::{
         VERSION, accept_value, header_value, insert_upgrade, is_connection_upgrade,
-        is_upgrade_to_websocket, protocols, single,
+        offers_websocket, protocols, single,
     },
     rejection::WsUpgradeRejection,
     transport::Upgraded,
@@ -65,8 +65,9 @@ use crate::{WsConfig, WsStream};
 ///
 /// # Timeouts
 ///
-/// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers the
-/// request; from then on there is none.
+/// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers a request over
+/// HTTP/1.1, but only if hyper was given a timer: by default, and in `axum::serve`, it has none. From then on
+/// there is no timeout.
 #[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[must_use = "a request is answered by what `accept` or `on_upgrade` returns"]
 pub struct WsUpgrade {
@@ -152,8 +153,7 @@ impl WsUpgrade {
     ///
     /// - behind a proxy that changes `Host`, where it refuses every page;
     /// - for a server with TLS, against whoever can change what travels without: the scheme is not compared,
-    ///   as a request does not have it, and a page of `http://example.com` passes for one of
-    ///   `https://example.com`;
+    ///   as few requests tell it, and a page of `http://example.com` passes for one of `https://example.com`;
     /// - for a server without TLS, or on the user's own network: a name of the attacker's that is made to
     ///   point to the server (*DNS rebinding*) is in both headers.
     ///
@@ -237,13 +237,13 @@ impl WsUpgrade {
     /// service it would wait for what the service has not returned yet.
     ///
     /// Return this response and no other, and refuse before. Over HTTP/1.1, hyper does not look at what was
-    /// answered. If it was a refusal, the future waits until the connection ends or the client sends the next
-    /// bytes, and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
+    /// answered. If it was a refusal, the future waits for as long as the connection serves other requests,
+    /// and a client that sent `Connection: Upgrade, close` gets its websocket nevertheless.
     ///
     /// # Errors
     ///
-    /// Of the future: the connection broke before the response was out, or hyper serves it without
-    /// upgrades (`with_upgrades`).
+    /// Of the future: the connection broke before the response was out, or hyper serves it without upgrades
+    /// (`with_upgrades`; in hyper-util, `serve_connection_with_upgrades`).
     ///
     /// # Panics
     ///
@@ -251,7 +251,7 @@ impl WsUpgrade {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, so is the connection.
+    /// If the future is dropped, so is the connection; over HTTP/2, its stream.
     pub fn accept(
         self,
     ) -> (
@@ -261,7 +261,7 @@ impl WsUpgrade {
         let response = self.response();
         let Self { on_upgrade, config, .. } = self;
         (response, async move {
-            let transport = Upgraded::new(on_upgrade.await?);
+            let transport = Upgraded::new(on_upgrade.await?, Role::Server);
             Ok(WsStream::from_raw_socket(transport, Role::Server, Some(config)).await)
         })
     }
@@ -344,7 +344,7 @@ impl Head<'_> {
         if !is_connection_upgrade(self.headers) {
             return Err(WsUpgradeRejection::InvalidConnectionHeader);
         }
-        if !is_upgrade_to_websocket(self.headers) {
+        if !offers_websocket(self.headers) {
             return Err(WsUpgradeRejection::InvalidUpgradeHeader);
         }
         self.check_version()?;
@@ -379,18 +379,26 @@ impl Head<'_> {
         key.map(accept_value).ok_or(WsUpgradeRejection::InvalidWebSocketKeyHeader)
     }
 
-    /// Where the client believes to be. Over HTTP/1.1, every request has one `Host`, but a URI with a host
-    /// comes before it (RFC 9112, sections 3.2 and 3.2.2). Over HTTP/2, the URI has it.
+    /// Where the client believes to be. Over HTTP/1.1, every request has one valid `Host`, but a URI with a
+    /// host comes before it (RFC 9112, sections 3.2 and 3.2.2). Over HTTP/2, the URI has it.
     fn host(&self) -> Result<HeaderValue, WsUpgradeRejection> {
-        let header = single(self.headers, HOST);
+        let header = single(self.headers, HOST).filter(|host| is_host(host));
         let authority = self.uri.authority().map(|authority| header_value(authority.as_str()));
         let host = match authority {
             Some(_) if self.version == Version::HTTP_11 && header.is_none() => None,
-            Some(authority) => Some(authority),
+            Some(authority) => Some(authority).filter(is_host),
             None => header.cloned(),
         };
         host.ok_or(WsUpgradeRejection::InvalidHostHeader)
     }
+}
+
+/// Whether this may be a host, with or without a port, as far as its characters tell (RFC 9110, section 7.2).
+fn is_host(host: &HeaderValue) -> bool {
+    let may_have =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    let host = host.as_bytes();
+    host.first().is_some_and(|first| *first != b':') && host.iter().all(may_have)
 }
 
 /// Whether this is 16 bytes in base64.

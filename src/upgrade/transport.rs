@@ -9,6 +9,7 @@ use std::{
 
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBuf, Write};
+use tungstenite::protocol::Role;
 
 /// A connection that hyper hands over, as the transport of a [`WsStream`](crate::WsStream) (feature
 /// `upgrade`).
@@ -19,11 +20,12 @@ use hyper::rt::{Read, ReadBuf, Write};
 pub struct Upgraded {
     /// Never locked: the lock makes it `Sync`, which hyper's own is not, and some libraries ask for.
     inner: Mutex<hyper::upgrade::Upgraded>,
+    role: Role,
 }
 
 impl Upgraded {
-    pub(super) fn new(inner: hyper::upgrade::Upgraded) -> Self {
-        Self { inner: Mutex::new(inner) }
+    pub(super) fn new(inner: hyper::upgrade::Upgraded, role: Role) -> Self {
+        Self { inner: Mutex::new(inner), role }
     }
 
     /// Hyper's own, which can be taken apart into what it was made of.
@@ -67,23 +69,28 @@ impl AsyncWrite for Upgraded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().poll_flush(cx).map(unless_reset)
+        let flushed = ready!(self.project().poll_flush(cx));
+        Poll::Ready(self.unless_server_ended(flushed))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().poll_shutdown(cx).map(unless_reset)
+        let shut_down = ready!(self.project().poll_shutdown(cx));
+        Poll::Ready(self.unless_server_ended(shut_down))
     }
 }
 
 // Over HTTP/2, hyper's own errors say that the stream is at its end: reset by the peer, or together with its
 // connection. Those of a connection of HTTP/1.1 are its transport's.
 
-/// Flushing and shutting down are no errors when the peer takes no more and says that nothing is wrong: a
-/// server resets its stream so as soon as it has ended, and what it sent may not have been read yet.
-fn unless_reset(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if is_reset_without_error(&error) => Ok(()),
-        result => result.map_err(broken_pipe),
+impl Upgraded {
+    /// Flushing and shutting down are no errors when the server takes no more and says that nothing is wrong:
+    /// it resets its stream so as soon as it has ended (RFC 9113, section 8.1), and what it sent may not have
+    /// been read yet. A client has no such reset, but a proxy whose own client has gone says the same.
+    fn unless_server_ended(&self, result: io::Result<()>) -> io::Result<()> {
+        match (self.role, result) {
+            (Role::Client, Err(error)) if is_reset_without_error(&error) => Ok(()),
+            (_, result) => result.map_err(broken_pipe),
+        }
     }
 }
 

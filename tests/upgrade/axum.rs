@@ -14,7 +14,10 @@ use http_body_util::BodyExt;
 use hyper::{
     Method, Request, StatusCode, Version, client::conn, ext::Protocol, header::HeaderValue,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::{
+    client::legacy::Client as PooledClient,
+    rt::{TokioExecutor, TokioIo},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -385,7 +388,10 @@ fn an_upgrade_that_fails_is_told_to_the_callback() {
     on_tokio(async {
         let (sender, mut errors) = mpsc::unbounded_channel();
         let handler = async move |upgrade: WsUpgrade| {
-            let upgrade = upgrade.on_failed_upgrade(move |error| sender.send(error).unwrap());
+            // as with axum's, it is never shared
+            let callback: Box<dyn FnOnce(hyper::Error) + Send> =
+                Box::new(move |error| sender.send(error).unwrap());
+            let upgrade = upgrade.on_failed_upgrade(callback);
             let _not_returned = upgrade.on_upgrade(|_| async { panic!("nothing was upgraded") });
             StatusCode::SERVICE_UNAVAILABLE
         };
@@ -438,6 +444,33 @@ fn the_same_handler_serves_http2() {
             assert!(back == data);
             stream.shutdown().await.unwrap();
             assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+        }
+    });
+}
+
+#[test]
+fn the_client_of_hyper_util_asks_over_either_version() {
+    on_tokio(async {
+        let handler = async |upgrade: WsUpgrade| upgrade.on_upgrade(echo);
+        let address = serve(Router::new().route("/bytes", any(handler))).await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut client = PooledClient::builder(TokioExecutor::new());
+            let client = client.http2_only(version == Version::HTTP_2).build_http();
+            // the settings of the server come before a response
+            client.get(format!("http://{address}/").parse().unwrap()).await.unwrap();
+            for round in 0..3 {
+                let request = Request::get(format!("ws://{address}/bytes")).version(version);
+                let mut request = request.body(String::new()).unwrap();
+                let upgrade = WsClientUpgrade::new(&mut request);
+                let response = client.request(request).await.unwrap();
+                let (mut stream, _) = upgrade.finish(response).await.unwrap();
+                stream.write_all(b"hello").await.unwrap();
+                let mut back = [0; 5];
+                stream.read_exact(&mut back).await.unwrap();
+                assert_eq!(&back, b"hello", "{version:?}, round {round}");
+                stream.shutdown().await.unwrap();
+                assert_eq!(stream.read(&mut back).await.unwrap(), 0, "{version:?}, round {round}");
+            }
         }
     });
 }

@@ -104,12 +104,17 @@ fn an_answer_that_is_wrong_is_refused_by_name() {
     let accept: Check = |it| matches!(it, InvalidAcceptHeader);
     let protocol: Check = |it| matches!(it, InvalidProtocol);
     let extension: Check = |it| matches!(it, UnexpectedExtension);
-    let table: [(&str, Changes, Check); 23] = [
+    let table: [(&str, Changes, Check); 27] = [
         ("", &[("Connection", "-")], connection),
         ("", &[("Connection", "keep-alive")], connection),
         ("", &[("Upgrade", "-")], upgrade),
         ("", &[("Upgrade", "h2c")], upgrade),
         ("", &[("Upgrade", "websockets")], upgrade),
+        // it would be the protocol above another one (RFC 9110, section 7.8)
+        ("", &[("Upgrade", "TLS/1.3, websocket")], upgrade),
+        ("", &[("Upgrade", "websocket, h2c")], upgrade),
+        ("", &[("Upgrade", "h2c"), ("Upgrade", "websocket")], upgrade),
+        ("", &[("Upgrade", "websocket"), ("Upgrade", "websocket")], upgrade),
         ("", &[(ACCEPT, "-")], accept),
         ("", &[(ACCEPT, "")], accept),
         ("", &[(ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")], accept),
@@ -221,7 +226,7 @@ fn errors_say_what_is_wrong_and_keep_the_cause_apart() {
                 InvalidConnectionHeader,
                 "the `Connection` header of the response does not say `Upgrade`",
             ),
-            (InvalidUpgradeHeader, "the `Upgrade` header of the response does not say `websocket`"),
+            (InvalidUpgradeHeader, "the `Upgrade` header of the response is not `websocket`"),
             (
                 InvalidAcceptHeader,
                 "the `Sec-WebSocket-Accept` of the response does not belong to the request",
@@ -294,7 +299,14 @@ fn the_host_is_that_of_the_uri_unless_it_is_given() {
         ("http://example.com:8080/bytes", None, "example.com:8080"),
         ("http://[::1]:8080/bytes", None, "[::1]:8080"),
         ("http://user:secret@example.com/", None, "example.com"),
-        ("http://user@[::1]:80/", None, "[::1]:80"),
+        ("http://user@[::1]:8080/", None, "[::1]:8080"),
+        // a port that is the scheme's own is left out
+        ("http://[::1]:80/", None, "[::1]"),
+        ("https://example.com:443/", None, "example.com"),
+        ("ws://example.com:80/", None, "example.com"),
+        ("wss://example.com:443/", None, "example.com"),
+        ("http://example.com:443/", None, "example.com:443"),
+        ("https://example.com:80/", None, "example.com:80"),
         ("http://example.com/", Some("other.com"), "other.com"),
         ("/", Some("other.com"), "other.com"),
     ];
@@ -307,6 +319,25 @@ fn the_host_is_that_of_the_uri_unless_it_is_given() {
             assert_eq!(sent(request).await.get("host"), Some(expected), "{uri} {host:?}");
         }
     });
+}
+
+#[test]
+fn the_uri_becomes_one_of_http_and_says_no_user() {
+    let table = [
+        ("/bytes?a=b", "/bytes?a=b"),
+        ("http://example.com:80/bytes", "http://example.com:80/bytes"),
+        ("ws://example.com/bytes?a=b@c", "http://example.com/bytes?a=b@c"),
+        ("wss://example.com:8443", "https://example.com:8443/"),
+        ("http://user:secret@example.com/", "http://example.com/"),
+        ("wss://user@[::1]:8080/", "https://[::1]:8080/"),
+    ];
+    for (uri, expected) in table {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut request = Request::get(uri).version(version).body(String::new()).unwrap();
+            let _upgrade = WsClientUpgrade::new(&mut request);
+            assert_eq!(request.uri(), expected, "{uri} {version:?}");
+        }
+    }
 }
 
 #[test]

@@ -90,40 +90,45 @@ fn closing_is_no_error_for_the_client_however_soon_the_server_has_ended() {
 
 #[test]
 fn what_is_lost_when_the_client_resets_its_stream_is_told() {
-    on_tokio(async {
-        let (handle, mut accepted) = accepting(Ok);
-        let (client, server) = duplex(64 * 1024);
-        let service = service_fn(move |request| ready(Ok::<_, Infallible>(handle(request))));
-        tokio::spawn(with_connect_protocol().serve_connection(TokioIo::new(server), service));
-        // takes one byte, and no more
-        let mut bare = h2::client::Builder::new();
-        let (sender, connection) =
-            bare.initial_window_size(1).handshake::<_, Bytes>(client).await.unwrap();
-        let (mut sender, _connection) = (sender.ready().await.unwrap(), tokio::spawn(connection));
-        while !sender.is_extended_connect_protocol_enabled() {
-            tokio::task::yield_now().await;
-        }
-        let request = Request::connect("https://example.com/bytes");
-        let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
-        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
-        let (_response, mut sending) = sender.send_request(request, false).unwrap();
+    // whatever the reason: proxies say that there is no error where their own client has gone
+    for reason in [h2::Reason::INTERNAL_ERROR, h2::Reason::CANCEL, h2::Reason::NO_ERROR] {
+        on_tokio(is_lost_and_told(reason));
+    }
+}
 
-        let mut server = accepted.recv().await.unwrap().unwrap();
-        let (meta, events) = (server.meta(), observe(&mut server));
-        for _ in 0..3 {
-            server.write_all(&pattern(0, 64 * 1024)).await.unwrap();
-        }
-        assert!(server.close().now_or_never().is_none());
-        sending.send_data(frame(Role::Server, true, CLOSE, b"").into(), false).unwrap();
-        sending.send_reset(h2::Reason::INTERNAL_ERROR);
+async fn is_lost_and_told(reason: h2::Reason) {
+    let (handle, mut accepted) = accepting(Ok);
+    let (client, server) = duplex(64 * 1024);
+    let service = service_fn(move |request| ready(Ok::<_, Infallible>(handle(request))));
+    tokio::spawn(with_connect_protocol().serve_connection(TokioIo::new(server), service));
+    // takes one byte, and no more
+    let mut bare = h2::client::Builder::new();
+    let (sender, connection) =
+        bare.initial_window_size(1).handshake::<_, Bytes>(client).await.unwrap();
+    let (mut sender, _connection) = (sender.ready().await.unwrap(), tokio::spawn(connection));
+    while !sender.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let request = Request::connect("https://example.com/bytes");
+    let mut request = request.header("sec-websocket-version", "13").body(()).unwrap();
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let (_response, mut sending) = sender.send_request(request, false).unwrap();
 
-        let error = server.close().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        let _ = server.read_to_end(&mut Vec::new()).await;
-        assert!(!meta.closed().await.was_clean);
-        let told = told(events).await;
-        assert_eq!(told[0], "error: Io(BrokenPipe)", "{told:?}");
-    });
+    let mut server = accepted.recv().await.unwrap().unwrap();
+    let (meta, events) = (server.meta(), observe(&mut server));
+    for _ in 0..3 {
+        server.write_all(&pattern(0, 64 * 1024)).await.unwrap();
+    }
+    assert!(server.close().now_or_never().is_none());
+    sending.send_data(frame(Role::Server, true, CLOSE, b"").into(), false).unwrap();
+    sending.send_reset(reason);
+
+    let error = server.close().await.expect_err(&format!("what was written is lost: {reason}"));
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{reason}");
+    let _ = server.read_to_end(&mut Vec::new()).await;
+    assert!(!meta.closed().await.was_clean, "{reason}");
+    let told = told(events).await;
+    assert_eq!(told[0], "error: Io(BrokenPipe)", "{reason}: {told:?}");
 }
 
 #[test]

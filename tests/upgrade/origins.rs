@@ -48,7 +48,6 @@ const SAME_ORIGIN: &[(&str, &[&[u8]], bool)] = &[
     ("example.com", &[b"https://example.com@evil.net"], false),
     ("example.com", &[b"https://evil.net@example.com"], false),
     ("example.com", &[b"https://user@example.com"], false),
-    ("user@example.com", &[b"https://example.com"], false),
     ("example.com", &[b"https://example.com/"], false),
     ("example.com", &[b"https://example.com\\evil.net"], false),
     // what is no origin of a page that was served
@@ -68,7 +67,6 @@ const SAME_ORIGIN: &[(&str, &[&[u8]], bool)] = &[
     ("example.com", &[b"https://example.com", b"https://evil.net"], false),
     ("example.com", &[b"https://evil.net", b"https://example.com"], false),
     ("example.com", &[b"https://ex\xC3\xA4mple.com"], false),
-    ("ex\u{e4}mple.com", &["https://ex\u{e4}mple.com".as_bytes()], false),
     ("example.com", &[b"https://example.com\xFF"], false),
 ];
 

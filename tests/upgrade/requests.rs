@@ -21,7 +21,7 @@ use crate::connections::{
 type Changes = &'static [(&'static str, &'static str)];
 
 /// What makes a valid request over HTTP/1.1 one that is refused, and as what.
-static REFUSED: [(&str, Changes, WsUpgradeRejection); 32] = [
+static REFUSED: [(&str, Changes, WsUpgradeRejection); 41] = [
     ("POST /bytes HTTP/1.1", &[], MethodNotGet),
     ("OPTIONS /bytes HTTP/1.1", &[], MethodNotGet),
     ("get /bytes HTTP/1.1", &[], MethodNotGet),
@@ -30,6 +30,15 @@ static REFUSED: [(&str, Changes, WsUpgradeRejection); 32] = [
     ("GET /bytes HTTP/1.1", &[("Host", "a.com"), ("Host", "b.com")], InvalidHostHeader),
     ("GET http://a.com/bytes HTTP/1.1", &[("Host", "-")], InvalidHostHeader),
     ("GET http://a.com/ HTTP/1.1", &[("Host", "a.com"), ("Host", "b.com")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", ":80")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "a.com, b.com")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "user@a.com")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "http://a.com")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "a.com?b")], InvalidHostHeader),
+    ("GET /bytes HTTP/1.1", &[("Host", "\u{e4}.com")], InvalidHostHeader),
+    ("GET http://user@a.com/ HTTP/1.1", &[("Host", "a.com")], InvalidHostHeader),
+    ("GET http://a.com/bytes HTTP/1.1", &[("Host", "a b")], InvalidHostHeader),
     ("GET /bytes HTTP/1.1", &[("Connection", "-")], InvalidConnectionHeader),
     ("GET /bytes HTTP/1.1", &[("Connection", "keep-alive")], InvalidConnectionHeader),
     ("GET /bytes HTTP/1.1", &[("Connection", "Upgraded, not upgrade")], InvalidConnectionHeader),
@@ -74,6 +83,9 @@ const TAKEN: &[(&str, Changes)] = &[
     ("GET /bytes HTTP/1.1", &[("Upgrade", "h2c , websocket")]),
     ("GET /bytes HTTP/1.1", &[("Upgrade", "h2c"), ("Upgrade", "websocket")]),
     ("GET /bytes HTTP/1.1", &[("HOST", "EXAMPLE.com:8080"), ("uPgRaDe", "wEbSoCkEt")]),
+    ("GET /bytes HTTP/1.1", &[("Host", "[fe80::1%25eth0]:8080")]),
+    ("GET /bytes HTTP/1.1", &[("Host", "my_service.example.com.:")]),
+    ("GET /bytes HTTP/1.1", &[("Host", "%2Frun%2Fservice.sock")]),
     ("GET /bytes HTTP/1.1", &[("connection", " \t upgrade \t "), (VERSION, "  13  ")]),
     ("GET /bytes HTTP/1.1", &[("sec-websocket-version", "13")]),
     ("GET /bytes HTTP/1.1", &[("Content-Length", "0")]),
