@@ -73,9 +73,6 @@ impl WsClientUpgrade {
     /// The subprotocols to ask for are in its header `Sec-WebSocket-Protocol` already, if any. Other headers can
     /// be added before or after. A `Host` is added if there is none and the URI names it. The body has to
     /// be empty.
-    ///
-    /// The URI is that of any request to the same server: over a connection of HTTP/1.1 a path, for the `Client` of
-    /// hyper-util and over HTTP/2 a whole one, with `http:` or `https:`. They do not know `ws:`.
     pub fn new<B>(request: &mut Request<B>) -> Self {
         let protocols = protocols(request.headers()).collect();
         make_http(request.uri_mut());

@@ -71,7 +71,7 @@ use crate::{WsConfig, WsStream};
 #[cfg_attr(docsrs, doc(cfg(feature = "upgrade")))]
 #[must_use = "a request is answered by what `accept` or `on_upgrade` returns"]
 pub struct WsUpgrade {
-    on_upgrade: OnUpgrade,
+    connection: OnUpgrade,
     #[cfg(feature = "axum")]
     pub(super) on_failed_upgrade: super::axum::OnFailedUpgrade,
     asked: Asked,
@@ -128,9 +128,9 @@ impl WsUpgrade {
     }
 
     fn take(asked: Asked, extensions: &mut Extensions) -> Result<Self, WsUpgradeRejection> {
-        let on_upgrade = extensions.remove();
+        let connection = extensions.remove();
         Ok(Self {
-            on_upgrade: on_upgrade.ok_or(WsUpgradeRejection::ConnectionNotUpgradable)?,
+            connection: connection.ok_or(WsUpgradeRejection::ConnectionNotUpgradable)?,
             #[cfg(feature = "axum")]
             on_failed_upgrade: super::axum::log_failed_upgrade(),
             asked,
@@ -171,7 +171,7 @@ impl WsUpgrade {
     }
 
     /// Refuses pages that are not of one of these origins, such as `https://example.com`, without a slash
-    /// at the end, and with the port if it is not the scheme's own.
+    /// at the end. A port that is the scheme's own may be left out.
     ///
     /// As [`same_origin`](Self::same_origin), against the same attack, where the server knows by which
     /// names it is reached.
@@ -184,8 +184,8 @@ impl WsUpgrade {
         I: IntoIterator<Item: AsRef<str>>,
     {
         self.asked.check_origin(|origin| {
-            let origin = origin.as_bytes();
-            origins.into_iter().any(|one| origin.eq_ignore_ascii_case(one.as_ref().as_bytes()))
+            let Ok(origin) = origin.to_str() else { return false };
+            origins.into_iter().any(|one| are_same(origin, one.as_ref()))
         })?;
         Ok(self)
     }
@@ -259,9 +259,9 @@ impl WsUpgrade {
         impl Future<Output = Result<WsStream<Upgraded>, hyper::Error>> + Send + 'static,
     ) {
         let response = self.response();
-        let Self { on_upgrade, config, .. } = self;
+        let Self { connection, config, .. } = self;
         (response, async move {
-            let transport = Upgraded::new(on_upgrade.await?, Role::Server);
+            let transport = Upgraded::new(connection.await?, Role::Server);
             Ok(WsStream::from_raw_socket(transport, Role::Server, Some(config)).await)
         })
     }
@@ -407,18 +407,26 @@ fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
 }
 
-/// Whether a page of this origin was served by the host that it connects to now. A browser leaves out a
-/// port that is the scheme's own; other clients may not.
+/// Whether a page of this origin was served by the host that it connects to now.
 fn is_same_origin(origin: &HeaderValue, host: &HeaderValue) -> bool {
     let (Ok(origin), Ok(host)) = (origin.to_str(), host.to_str()) else { return false };
-    let Some((scheme, origin)) = origin.split_once("://") else { return false };
-    let port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
+    let is_same = |scheme: &str| are_same(origin, &format!("{scheme}://{host}"));
+    is_same("http") || is_same("https")
+}
+
+/// Whether two origins are the same (RFC 6454, section 5). A browser leaves out a port that is the scheme's
+/// own; others may not.
+fn are_same(one: &str, other: &str) -> bool {
+    without_own_port(one).eq_ignore_ascii_case(without_own_port(other))
+}
+
+fn without_own_port(origin: &str) -> &str {
+    let own_port = match origin.split_once(':') {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => ":80",
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => ":443",
+        _ => return origin,
     };
-    let without_port = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
-    without_port(origin) == without_port(host)
+    origin.strip_suffix(own_port).unwrap_or(origin)
 }
 
 /// Each takes more than ten times the memory that it has in the header, of which hyper takes 400 KB.

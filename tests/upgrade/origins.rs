@@ -70,14 +70,23 @@ const SAME_ORIGIN: &[(&str, &[&[u8]], bool)] = &[
     ("example.com", &[b"https://example.com\xFF"], false),
 ];
 
-/// With `https://example.com` and `http://localhost:3000` allowed.
+/// With `https://example.com`, `http://localhost:3000` and `http://example.net:80` allowed.
 const ALLOWED_ORIGINS: &[(&[&[u8]], bool)] = &[
     (&[], true),
     (&[b"https://example.com"], true),
     (&[b"HTTPS://Example.COM"], true),
     (&[b"http://localhost:3000"], true),
     (&[b"http://example.com"], false),
-    (&[b"https://example.com:443"], false),
+    // a port that is the scheme's own says nothing
+    (&[b"https://example.com:443"], true),
+    (&[b"http://example.net"], true),
+    (&[b"http://example.net:80"], true),
+    (&[b"HTTP://EXAMPLE.NET"], true),
+    (&[b"https://example.com:80"], false),
+    (&[b"https://example.com:443:443"], false),
+    (&[b"https://example.com:4430"], false),
+    (&[b"https://example.net:80"], false),
+    (&[b"http://example.net:443"], false),
     (&[b"https://example.com/"], false),
     (&[b"https://example.com.evil.net"], false),
     (&[b"https://evil.net/?https://example.com"], false),
@@ -128,7 +137,7 @@ fn same_origin_lets_through_pages_of_this_host_and_what_is_no_page() {
 
 #[test]
 fn allowed_origins_lets_through_those_that_it_names_and_what_is_no_page() {
-    let allowed = ["https://example.com", "http://localhost:3000"];
+    let allowed = ["https://example.com", "http://localhost:3000", "http://example.net:80"];
     on_tokio(async {
         let upgrade = on_upgrade().await;
         for (origins, is_allowed) in ALLOWED_ORIGINS {
