@@ -33,6 +33,7 @@ use tungstenite::{Error, Message, protocol::WebSocketConfig};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a `WsStream` can't be made of `{Self}`",
+    note = "a `WebSocketStream` of async-tungstenite has to be that of version 0.35",
     note = "for the websocket of tokio-tungstenite 0.30, enable the feature `tokio-tungstenite`",
     note = "for other streams and sinks of tungstenite's messages, there is `WsStream::from_messages`"
 )]
