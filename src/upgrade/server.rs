@@ -97,7 +97,12 @@ impl WsUpgrade {
     ///
     /// # Errors
     ///
-    /// What is wrong with the request; [`WsUpgradeRejection::response`] is what to answer.
+    /// What is wrong with the request; [`WsUpgradeRejection::response`] is what to answer. The request is left
+    /// as it was: where a page has the same path, [`InvalidConnectionHeader`] and [`InvalidUpgradeHeader`] say
+    /// that somebody asks for that.
+    ///
+    /// [`InvalidConnectionHeader`]: WsUpgradeRejection::InvalidConnectionHeader
+    /// [`InvalidUpgradeHeader`]: WsUpgradeRejection::InvalidUpgradeHeader
     pub fn new<B>(request: &mut Request<B>) -> Result<Self, WsUpgradeRejection> {
         let asked = Head {
             method: request.method(),
