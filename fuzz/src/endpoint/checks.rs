@@ -9,9 +9,9 @@ use crate::calls::{MAX_PATTERN, pattern};
 
 impl Endpoint {
     pub(super) fn update_sent(&mut self) {
-        let Self { sent, end, seed, .. } = self;
+        let Self { sent, end, seed, seen, .. } = self;
         let known = sent.data.len();
-        end.see_sent(|bytes| sent.update(bytes));
+        end.see_sent(|bytes| sent.update(bytes, seen));
         let new = &sent.data[known..];
         let is_right = new
             .chunks(MAX_PATTERN)
