@@ -7,10 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures::{AsyncBufRead, AsyncRead, AsyncWrite};
-use ws_stream_tungstenite::WsStream;
-
-use crate::{memory::Memory, pipe::Wire, setup::Size};
+use crate::{both::ByteStream, memory::Memory, setup::Size};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Read {
@@ -33,7 +30,7 @@ impl Read {
     pub fn poll(
         self,
         cx: &mut Context<'_>,
-        mut stream: Pin<&mut WsStream<Wire>>,
+        mut stream: Pin<&mut dyn ByteStream>,
         memory: &mut Memory,
         target: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
@@ -76,7 +73,7 @@ impl Write {
     pub fn poll(
         self,
         cx: &mut Context<'_>,
-        stream: Pin<&mut WsStream<Wire>>,
+        stream: Pin<&mut dyn ByteStream>,
         memory: &mut Memory,
         start: usize,
     ) -> Poll<io::Result<usize>> {

@@ -5,6 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use ws_stream_tungstenite::tungstenite::protocol::Role;
 
 use crate::{
+    both::{self, Backend, Seen},
     decode::{PeerFrame, all, handle_op},
     endpoint::Op,
     pipe::Event,
@@ -63,8 +64,12 @@ impl<'a> Arbitrary<'a> for Step {
 
 impl Program {
     pub fn run(&self) {
+        both::compare(|backend| self.play(backend));
+    }
+
+    fn play(&self, backend: Backend) -> Vec<Seen> {
         let role = if self.is_client { Role::Client } else { Role::Server };
-        let mut session = Session::new(role, self.setup);
+        let mut session = Session::new(backend, role, self.setup);
         for step in &self.steps {
             take(&mut session, *step);
         }
@@ -74,6 +79,7 @@ impl Program {
         session.come_to_rest();
         session.answer_close();
         session.finish();
+        session.into_seen()
     }
 }
 

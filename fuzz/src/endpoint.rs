@@ -11,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use ws_stream_tungstenite::{
-    CloseEvent, WsCounters, WsErr, WsEvent, WsMeta, WsState, WsStream,
+    CloseEvent, WsCounters, WsErr, WsEvent, WsMeta, WsState,
     pharos::{Channel, Events, Observable},
     tungstenite::protocol::{Role, WebSocketConfig},
 };
@@ -19,10 +19,11 @@ use ws_stream_tungstenite::{
 pub use settle::{settle, unblock};
 
 use crate::{
+    both::{Backend, ByteStream, Seen, in_words},
     calls::{Read, Write},
     frames::{MAX_CONTROL, Sent, close_payload, may_be_sent},
     memory::Memory,
-    pipe::{End, Wire},
+    pipe::End,
     setup::{Setup, Size},
     tasks::Task,
 };
@@ -86,7 +87,7 @@ pub struct Endpoint {
     pub setup: Setup,
     pub websocket: WebSocketConfig,
     pub end: End,
-    stream: WsStream<Wire>,
+    stream: Box<dyn ByteStream>,
     pub meta: WsMeta,
     pub reader: Task<Read>,
     pub writer: Task<Write>,
@@ -113,18 +114,18 @@ pub struct Endpoint {
     pub close_event: Option<CloseEvent>,
     state: WsState,
     pub memory: Memory,
+    /// All that was seen, in order.
+    seen: Vec<Seen>,
 }
 
 impl Endpoint {
-    pub fn new(role: Role, setup: Setup, end: End) -> Self {
+    pub fn new(backend: Backend, role: Role, setup: Setup, end: End) -> Self {
         let mut memory = Memory::default();
         let wire = end.wire();
-        let config = setup.config();
-        let stream = memory.count(|| {
-            let stream = WsStream::from_raw_socket(wire, role, Some(config));
+        let (meta, stream) = memory.count(|| {
+            let stream = backend.stream(wire, role, &setup);
             stream.now_or_never().expect("it does not wait for anything")
         });
-        let meta = stream.meta();
         Self {
             role,
             setup,
@@ -150,6 +151,7 @@ impl Endpoint {
             close_event: None,
             state: WsState::Open,
             memory,
+            seen: Vec::new(),
         }
     }
 
@@ -224,6 +226,7 @@ impl Endpoint {
         };
         self.waiters.remove(index);
         if let Ok(event) = result {
+            self.seen.push(Seen::Ended(event.clone()));
             assert_eq!(self.meta.ready_state(), WsState::Closed, "nobody is told too early");
             let former = self.close_event.get_or_insert_with(|| event.clone());
             assert_eq!(*former, event, "everybody is told the same");
@@ -304,6 +307,7 @@ impl Endpoint {
             Some(Some(event)) => {
                 let has_closed = matches!(observer.told.last(), Some(WsEvent::Closed));
                 assert!(!has_closed, "{event:?} was told after the last event");
+                self.seen.push(Seen::Told(format!("{event:?}")));
                 observer.told.push(event);
                 true
             }
@@ -324,8 +328,9 @@ impl Endpoint {
 
     pub fn read(&mut self, read: Read) {
         let Self { stream, memory, reader, read: target, .. } = self;
-        let (before, mut stream) = (target.len(), Pin::new(stream));
+        let (before, mut stream) = (target.len(), Pin::new(&mut **stream));
         let result = reader.poll(read, |read, cx| read.poll(cx, stream.as_mut(), memory, target));
+        self.seen.push(Seen::Read(in_words(&result)));
         match result {
             Poll::Pending => assert!(self.read_end.is_none(), "nothing is waited for at the end"),
             Poll::Ready(Ok(0)) if read.has_room() => {
@@ -356,8 +361,9 @@ impl Endpoint {
         }
         let start = self.seed + self.written;
         let Self { stream, memory, writer, .. } = self;
-        let mut stream = Pin::new(stream);
+        let mut stream = Pin::new(&mut **stream);
         let result = writer.poll(write, |write, cx| write.poll(cx, stream.as_mut(), memory, start));
+        self.seen.push(Seen::Written(in_words(&result)));
         self.update_sent();
         self.closes |= matches!(write, Write::Close);
         match result {
@@ -488,9 +494,16 @@ impl Endpoint {
         }
     }
 
-    /// Drops the stream. Its handle and those who wait for its end remain, and are told.
-    pub fn abandon(self) {
-        let Self { stream, mut meta, waiters, observers, mut close_event, .. } = self;
+    /// Returns all that was seen.
+    pub fn into_seen(mut self) -> Vec<Seen> {
+        self.seen.push(Seen::Counted(self.meta.counters()));
+        self.seen
+    }
+
+    /// Drops the stream. Its handle and those who wait for its end remain, and are told. Returns all
+    /// that was seen.
+    pub fn abandon(self) -> Vec<Seen> {
+        let Self { stream, mut meta, waiters, observers, mut close_event, mut seen, .. } = self;
         let was_over = meta.ready_state() == WsState::Closed;
         drop(stream);
         assert_eq!(meta.ready_state(), WsState::Closed, "a stream that was dropped is closed");
@@ -508,7 +521,10 @@ impl Endpoint {
             let last = observer.events.collect::<Vec<_>>().now_or_never().expect("events end");
             let is_last = last.iter().any(|event| matches!(event, WsEvent::Closed));
             assert!(was_over || !is_last, "`Closed` was told too early");
+            seen.extend(last.iter().map(|event| Seen::Told(format!("{event:?}"))));
         }
+        seen.push(Seen::Ended(event));
+        seen
     }
 }
 

@@ -2,6 +2,8 @@
 
 use ws_stream_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::both::Seen;
+
 pub const CONTINUATION: u8 = 0x0;
 pub const TEXT: u8 = 0x1;
 pub const BINARY: u8 = 0x2;
@@ -133,10 +135,15 @@ impl Sent {
     }
 
     /// Takes note of what is new in all that was sent.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8], seen: &mut Vec<Seen>) {
         while let Some((frame, length)) = parse(&bytes[self.parsed..]) {
             self.check(&frame, length);
             self.parsed += length;
+            seen.push(if frame.is_control() {
+                Seen::SentControl(frame.clone())
+            } else {
+                Seen::Sent(frame.payload.len())
+            });
             self.add(frame);
         }
     }

@@ -1,6 +1,7 @@
 //! What a fuzzer does with `ws_stream_tungstenite`: a program for each target, which panics if something
 //! that always has to hold does not.
 
+mod both;
 mod calls;
 pub mod control;
 mod decode;

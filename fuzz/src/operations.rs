@@ -5,6 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use ws_stream_tungstenite::tungstenite::protocol::Role;
 
 use crate::{
+    both::{self, Backend, Seen},
     calls::Write,
     decode::all,
     endpoint::{self, Endpoint, Op, ReadEnd},
@@ -58,11 +59,16 @@ impl<'a> Arbitrary<'a> for Step {
 
 impl Program {
     pub fn run(&self) {
-        let mut connection = Connection::new(self);
+        both::compare(|backend| self.play(backend));
+    }
+
+    fn play(&self, backend: Backend) -> Vec<Seen> {
+        let mut connection = Connection::new(backend, self);
         for step in &self.steps {
             connection.take(*step);
         }
         connection.finish(self.closes);
+        connection.ends.into_iter().flat_map(Endpoint::into_seen).collect()
     }
 }
 
@@ -71,13 +77,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(program: &Program) -> Self {
+    fn new(backend: Backend, program: &Program) -> Self {
         let [client, server] = pipe::connection();
         let [client_setup, server_setup] = program.setups;
         Self {
             ends: [
-                Endpoint::new(Role::Client, client_setup, client),
-                Endpoint::new(Role::Server, server_setup, server),
+                Endpoint::new(backend, Role::Client, client_setup, client),
+                Endpoint::new(backend, Role::Server, server_setup, server),
             ],
         }
     }

@@ -5,6 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use ws_stream_tungstenite::tungstenite::protocol::Role;
 
 use crate::{
+    both::{self, Backend, Seen},
     decode::{PeerFrame, all},
     endpoint::Op,
     pipe::Event,
@@ -71,14 +72,19 @@ impl<'a> Arbitrary<'a> for Step {
 
 impl Program {
     pub fn run(&self) {
+        both::compare(|backend| self.play(backend));
+    }
+
+    fn play(&self, backend: Backend) -> Vec<Seen> {
         let role = if self.is_client { Role::Client } else { Role::Server };
-        let mut session = Session::new(role, self.setup);
+        let mut session = Session::new(backend, role, self.setup);
         for step in &self.steps {
             take(&mut session, step);
         }
         session.come_to_rest();
         session.finish();
         session.check_memory();
+        session.into_seen()
     }
 }
 

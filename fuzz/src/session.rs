@@ -3,6 +3,7 @@
 use ws_stream_tungstenite::{CloseEvent, WsErr, WsEvent, WsState, tungstenite::protocol::Role};
 
 use crate::{
+    both::{Backend, Seen},
     endpoint::{self, Endpoint, Observer, Op, ReadEnd},
     frames::{CLOSE, Ending, FIN, Heard, Listener, PING, may_be_sent, raw_frame},
     pipe::{self, End},
@@ -20,9 +21,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(role: Role, setup: Setup) -> Self {
+    pub fn new(backend: Backend, role: Role, setup: Setup) -> Self {
         let [end, peer] = pipe::connection();
-        Self { ends: [Endpoint::new(role, setup, end)], peer, unsent: Vec::new(), said: Vec::new() }
+        let ends = [Endpoint::new(backend, role, setup, end)];
+        Self { ends, peer, unsent: Vec::new(), said: Vec::new() }
     }
 
     pub fn stream(&mut self) -> &mut Endpoint {
@@ -118,10 +120,16 @@ impl Session {
         }
     }
 
-    /// Drops the stream.
-    pub fn abandon(self) {
+    /// Drops the stream. Returns all that was seen.
+    pub fn abandon(self) -> Vec<Seen> {
         let [stream] = self.ends;
-        stream.abandon();
+        stream.abandon()
+    }
+
+    /// Returns all that was seen.
+    pub fn into_seen(self) -> Vec<Seen> {
+        let [stream] = self.ends;
+        stream.into_seen()
     }
 
     /// What the handle says is right. Holds at rest.

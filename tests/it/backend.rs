@@ -30,14 +30,23 @@ pub mod over_tokio {
     use async_tungstenite::tokio::{accept_async, client_async};
     use tokio::io::{AsyncRead, AsyncWrite};
     use tungstenite::Error;
+    use ws_stream_tungstenite::WsConfig;
 
     use super::{OverTokio, Role, TokioAdapter, WsStream, async_tungstenite, tungstenite};
 
-    pub async fn without_handshake<T>(transport: T, role: Role) -> OverTokio<T>
+    pub async fn without_handshake<T>(transport: T, role: Role, config: WsConfig) -> OverTokio<T>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        WsStream::new(super::websocket(TokioAdapter::new(transport), role, None).await)
+        WsStream::from_raw_socket(TokioAdapter::new(transport), role, Some(config)).await
+    }
+
+    #[allow(dead_code, reason = "only the connections by the thousand need it")]
+    pub fn transport<T>(ws: &mut OverTokio<T>) -> &mut T
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        ws.get_mut().get_mut().get_mut()
     }
 
     pub async fn connect<T>(url: &str, transport: T) -> Result<OverTokio<T>, Error>

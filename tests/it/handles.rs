@@ -16,7 +16,9 @@ use futures::{
 use futures_test::task::new_count_waker;
 use pharos::{Channel, Events, Observable, ObserveConfig};
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ws_stream_tungstenite::{CloseEvent, WsErr, WsEvent, WsMeta, WsState, pharos, tungstenite};
+use ws_stream_tungstenite::{
+    CloseEvent, WsConfig, WsErr, WsEvent, WsMeta, WsState, pharos, tungstenite,
+};
 
 use crate::{
     backend::{OverTokio, WsStream, over_tokio, websocket},
@@ -973,7 +975,7 @@ async fn tcp() -> (OverTokio<tokio::net::TcpStream>, smol::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = smol::Async::new(listener.accept().unwrap().0).unwrap();
-    (over_tokio::without_handshake(client, Role::Client).await, server.into())
+    (over_tokio::without_handshake(client, Role::Client, WsConfig::new()).await, server.into())
 }
 
 /// A server that answers until it is closed.

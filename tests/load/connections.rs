@@ -12,21 +12,22 @@ use std::{
 };
 
 use allocation_counter::{AllocationInfo, measure};
-use async_tungstenite::tokio::TokioAdapter;
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt};
 use pharos::{Channel, Events, Observable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
-    io::DuplexStream,
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Barrier, Semaphore},
     task::{JoinSet, yield_now},
 };
 use tungstenite::protocol::Role;
-use ws_stream_tungstenite::{WsEvent, WsStream, async_tungstenite, pharos, tungstenite};
+use ws_stream_tungstenite::{WsConfig, WsEvent, pharos, tungstenite};
 
 use crate::{
-    KIB, resident_bytes,
+    KIB,
+    backend::{OverTokio, over_tokio},
+    memory::resident_bytes,
     support::{Random, told},
 };
 
@@ -38,7 +39,7 @@ trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 
 /// One end of a pipe in memory.
 struct Pipe {
-    inner: TokioAdapter<DuplexStream>,
+    inner: DuplexStream,
     is_cut: Arc<AtomicBool>,
 }
 
@@ -59,8 +60,8 @@ impl AsyncRead for Pipe {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check()?;
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
@@ -80,15 +81,15 @@ impl AsyncWrite for Pipe {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
-impl Transport for TokioAdapter<TcpStream> {
+impl Transport for TcpStream {
     fn cut(&mut self) {
         let now = Some(Duration::ZERO);
-        rustix::net::sockopt::set_socket_linger(self.get_ref(), now).unwrap();
+        rustix::net::sockopt::set_socket_linger(self, now).unwrap();
     }
 }
 
@@ -107,7 +108,7 @@ impl Network for Memory {
     async fn connect(&self) -> (Pipe, Pipe) {
         let (client, server) = tokio::io::duplex(KIB);
         let is_cut = Arc::new(AtomicBool::new(false));
-        let pipe = |end| Pipe { inner: TokioAdapter::new(end), is_cut: Arc::clone(&is_cut) };
+        let pipe = |inner| Pipe { inner, is_cut: Arc::clone(&is_cut) };
         (pipe(client), pipe(server))
     }
 }
@@ -126,16 +127,16 @@ impl Tcp {
 }
 
 impl Network for Tcp {
-    type Transport = TokioAdapter<TcpStream>;
+    type Transport = TcpStream;
 
     /// The ends may belong to two connections that are opened at the same time, which are the same
     /// in every respect.
-    async fn connect(&self) -> (Self::Transport, Self::Transport) {
+    async fn connect(&self) -> (TcpStream, TcpStream) {
         let _slot = self.slots.acquire().await.unwrap();
         let address = self.listener.local_addr().unwrap();
         let ends = tokio::try_join!(TcpStream::connect(address), self.listener.accept());
         let (client, (server, _)) = ends.unwrap();
-        (TokioAdapter::new(client), TokioAdapter::new(server))
+        (client, server)
     }
 }
 
@@ -175,14 +176,14 @@ impl Act {
 
 /// One end of a connection.
 struct End<T> {
-    ws: WsStream<T>,
+    ws: OverTokio<T>,
     events: Events<WsEvent>,
     role: Role,
 }
 
 impl<T: Transport> End<T> {
     async fn new(transport: T, role: Role) -> Self {
-        let mut ws = WsStream::from_raw_socket(transport, role, None).await;
+        let mut ws = over_tokio::without_handshake(transport, role, WsConfig::new()).await;
         let events = ws.observe(Channel::Bounded(4).into()).await.unwrap();
         Self { ws, events, role }
     }
@@ -221,7 +222,7 @@ impl<T: Transport> End<T> {
     }
 
     async fn end(mut self, act: Act) {
-        let transport = self.ws.get_mut().get_mut();
+        let transport = over_tokio::transport(&mut self.ws);
         match act {
             Act::Answer | Act::Drop => {}
             Act::Close => {
@@ -236,7 +237,7 @@ impl<T: Transport> End<T> {
             Act::DropInsideMessage => {
                 let mask_bit = if self.role == Role::Client { 0x80 } else { 0 };
                 let half = [0x82, 0x40 | mask_bit, 1, 2, 3, 4, 5, 6, 7, 8];
-                transport.write_all(&half).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(transport, &half).await.unwrap();
             }
             Act::Cut => transport.cut(),
         }

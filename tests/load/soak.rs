@@ -12,15 +12,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_tungstenite::tokio::TokioAdapter;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tungstenite::protocol::Role;
-use ws_stream_tungstenite::{Writes, WsConfig, WsStream, async_tungstenite, tungstenite};
+use ws_stream_tungstenite::{Writes, WsConfig, tungstenite};
 
-use crate::{KIB, MIB, resident_bytes, support::Random};
+use crate::{
+    KIB, MIB,
+    backend::{OverTokio, over_tokio},
+    memory::resident_bytes,
+    support::Random,
+};
 
-type Stream = WsStream<TokioAdapter<TcpStream>>;
+type Stream = OverTokio<TcpStream>;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -213,7 +217,7 @@ async fn connection(listener: &TcpListener, plan: Plan) -> usize {
         // one in four collects
         let writes = if plan.seed % 4 < 3 { Writes::AtOnce } else { Writes::Collect(8 * KIB) };
         let config = WsConfig::new().writes(writes);
-        let stream = WsStream::from_raw_socket(TokioAdapter::new(tcp), role, Some(config)).await;
+        let stream = over_tokio::without_handshake(tcp, role, config).await;
         tokio::spawn(run(plan, role, stream)).await.unwrap()
     });
     let both = futures::future::join_all(ends);

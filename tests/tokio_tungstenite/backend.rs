@@ -30,14 +30,25 @@ pub mod over_tokio {
     use tokio::io::{AsyncRead, AsyncWrite};
     use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
     use tungstenite::Error;
+    use ws_stream_tungstenite::{WsConfig, byte_stream_config};
 
     use super::{OverTokio, Role, tungstenite};
 
-    pub async fn without_handshake<T>(transport: T, role: Role) -> OverTokio<T>
+    pub async fn without_handshake<T>(transport: T, role: Role, config: WsConfig) -> OverTokio<T>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        OverTokio::new(WebSocketStream::from_raw_socket(transport, role, None).await)
+        let limits = Some(byte_stream_config());
+        let socket = WebSocketStream::from_raw_socket(transport, role, limits).await;
+        OverTokio::with_config(socket, config)
+    }
+
+    #[cfg(unix)]
+    pub fn transport<T>(ws: &mut OverTokio<T>) -> &mut T
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        ws.get_mut().get_mut()
     }
 
     pub async fn connect<T>(url: &str, transport: T) -> Result<OverTokio<T>, Error>

@@ -1,4 +1,4 @@
-//! The tests of `tests/it` and `tests/costs`, and the floods of `tests/load`, over the websocket of tokio-tungstenite.
+//! The tests of `tests/it`, `tests/costs` and `tests/load` over the websocket of tokio-tungstenite.
 
 mod backend;
 
@@ -64,18 +64,25 @@ mod transport_calls;
 #[path = "../costs/wakes.rs"]
 mod wakes;
 
+#[cfg(unix)]
+#[path = "../load/connections.rs"]
+mod connections;
 #[path = "../load/floods.rs"]
 mod floods;
+#[path = "../load/memory.rs"]
+mod memory;
+#[path = "../load/soak.rs"]
+mod soak;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// What is not about a stream that can be over either websocket.
-const ELSEWHERE: [&str; 8] =
-    ["browser", "connections", "examples", "guarantees", "migrating", "opening", "program", "soak"];
+const ELSEWHERE: [&str; 6] =
+    ["browser", "examples", "guarantees", "migrating", "opening", "program"];
 
 #[test]
-fn each_module_of_the_behaviour_the_costs_and_the_floods_is_here() {
+fn each_module_of_the_behaviour_the_costs_and_the_load_is_here() {
     let here = include_str!("main.rs");
     for (directory, main) in [
         ("it", include_str!("../it/main.rs")),

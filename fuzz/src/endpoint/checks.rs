@@ -9,9 +9,9 @@ use crate::calls::{MAX_PATTERN, pattern};
 
 impl Endpoint {
     pub(super) fn update_sent(&mut self) {
-        let Self { sent, end, seed, .. } = self;
+        let Self { sent, end, seed, seen, .. } = self;
         let known = sent.data.len();
-        end.see_sent(|bytes| sent.update(bytes));
+        end.see_sent(|bytes| sent.update(bytes, seen));
         let new = &sent.data[known..];
         let is_right = new
             .chunks(MAX_PATTERN)
@@ -61,7 +61,9 @@ impl Endpoint {
     /// Nobody who waits could go on. Holds while everybody sleeps.
     pub fn check_asleep(&mut self) {
         let before = self.end.moved();
-        if let Some(read) = self.reader.waits_for {
+        // an answer that has no room is tried again by each poll, which may be the first to meet a failure
+        let may_fail = self.end.fails() && !self.has_ample_buffer();
+        if let Some(read) = self.reader.waits_for.filter(|_| !may_fail) {
             self.poll_reader();
             let waits = self.reader.waits_for.is_some();
             assert!(waits, "{:?}: nobody woke the reader for {read:?}", self.role);
