@@ -3,10 +3,13 @@
 //     peer.mjs connect URL SCENE [ARGUMENT...]
 //     peer.mjs serve SCENE [ARGUMENT...]
 //
-// Every limit is the default. With `--pings` before the rest, it sends twenty pings a second and leaves
-// when none of them is answered for long. OPTIONS are those of `ws` for its client, in JSON, and
-// `protocols`. TOOLS is where its modules are installed.
+// With an `https` URL, it asks over HTTP/2 (RFC 8441), whoever made the certificate. Every limit is the
+// default. With `--pings` before the rest, it sends twenty pings a second and leaves when none of them is
+// answered for long. OPTIONS are those of `ws` for its client, in JSON, and `protocols`; over HTTP/2,
+// `headers` and `protocols` only. TOOLS is where its modules are installed.
 
+import { once } from "node:events";
+import * as http2 from "node:http2";
 import { createRequire } from "node:module";
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -98,6 +101,11 @@ const scenes = {
     }
   },
 
+  /// Resets what carries it.
+  async terminate(ws) {
+    ws.terminate();
+  },
+
   async close(ws, code, reason) {
     ws.close(code && Number(code), reason);
   },
@@ -150,12 +158,7 @@ function converse(ws, scene, scripted) {
   });
 }
 
-const words = process.argv.slice(2);
-const pings = words[0] === "--pings" && words.shift();
-let server;
-if (words.shift() === "connect") {
-  const [url, scene, ...scripted] = words;
-  const { protocols, ...options } = JSON.parse(process.env.OPTIONS ?? "{}");
+function converseOverHttp1(url, { protocols, ...options }, scene, scripted) {
   const ws = new WebSocket(url, protocols, options);
   ws.on("unexpected-response", (request, { statusCode, headers }) => {
     say("refused", statusCode, headers["sec-websocket-version"] ?? "");
@@ -163,6 +166,46 @@ if (words.shift() === "connect") {
   });
   // what the server sends at once must not be missed
   ws.on("open", () => converse(ws, scene, scripted));
+}
+
+/// Has a websocket in a stream of HTTP/2. `ws` makes the frames, but does not ask for it.
+async function converseOverHttp2(url, { protocols, headers }, scene, scripted) {
+  const session = http2.connect(url, { rejectUnauthorized: false });
+  // not before the server has offered it
+  const [{ enableConnectProtocol }] = await once(session, "remoteSettings");
+  say("extended CONNECT is", enableConnectProtocol ? "offered" : "not offered");
+  const stream = session.request({
+    ":method": "CONNECT",
+    ":protocol": "websocket",
+    ":path": new URL(url).pathname,
+    "sec-websocket-version": 13,
+    ...(protocols && { "sec-websocket-protocol": protocols.join(", ") }),
+    ...headers,
+  });
+  const [response] = await once(stream, "response");
+  if (response[":status"] !== 200) {
+    say("refused", response[":status"], response["sec-websocket-version"] ?? "");
+    process.exit();
+  }
+  const ws = new WebSocket(null, undefined, { autoPong: true, closeTimeout: 30_000 });
+  ws._isServer = false; // it takes itself for a server, as it did not ask
+  ws._protocol = response["sec-websocket-protocol"] ?? "";
+  ws.setSocket(stream, Buffer.alloc(0), {});
+  ws.on("close", () => session.close());
+  converse(ws, scene, scripted);
+}
+
+const words = process.argv.slice(2);
+const pings = words[0] === "--pings" && words.shift();
+let server;
+if (words.shift() === "connect") {
+  const [url, scene, ...scripted] = words;
+  const options = JSON.parse(process.env.OPTIONS ?? "{}");
+  if (url.startsWith("https:")) {
+    await converseOverHttp2(url, options, scene, scripted);
+  } else {
+    converseOverHttp1(url, options, scene, scripted);
+  }
 } else {
   const [scene, ...scripted] = words;
   server = new WebSocketServer({ host: "127.0.0.1", port: 0 });

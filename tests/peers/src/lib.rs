@@ -4,6 +4,7 @@ use std::{
     env, fmt, fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ pub use program::{PATIENCE, Program};
 
 /// Installs the Debian packages whose programs are not there.
 pub fn install(programs_and_packages: &[(&str, &str)]) {
+    let _alone = installing();
     let mut missing = programs_and_packages.iter().filter(|(program, _)| !is_there(program));
     let Some(first) = missing.next() else { return };
     let packages = [first].into_iter().chain(missing).map(|(_, package)| package);
@@ -29,6 +31,12 @@ pub fn install(programs_and_packages: &[(&str, &str)]) {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args(["install", "-qq", "--yes", "--no-install-recommends"])
         .args(packages));
+}
+
+/// Tests run side by side, what installs does not.
+fn installing() -> MutexGuard<'static, ()> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    INSTALLING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_there(program: &str) -> bool {

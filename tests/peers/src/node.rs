@@ -2,17 +2,19 @@
 
 use std::{fs, process::Command};
 
-use crate::{here, install, run, tools};
+use crate::{here, install, installing, run, tools};
 
 /// A script in the directory `node`, with the modules that it needs.
 pub fn node(script: &str) -> Command {
     install(&PROGRAMS);
     let tools = tools("node");
+    let alone = installing();
     if !MODULES.iter().all(|(name, version)| is_installed(name, version)) {
         let modules = MODULES.map(|(name, version)| format!("{name}@{version}"));
         let options = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"];
         run(Command::new("npm").current_dir(&tools).args(options).args(modules));
     }
+    drop(alone);
     let mut node = Command::new("node");
     node.env("TOOLS", tools).arg(here().join("node").join(script));
     node

@@ -106,6 +106,7 @@ async fn connect(driver: &str) -> Result<Client, NewSessionError> {
             "--no-sandbox",
             "--disable-gpu",
             "--disable-quic",
+            "--ignore-certificate-errors", // those that a test makes
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
