@@ -63,6 +63,9 @@ use crate::{WsConfig, WsStream};
 /// What was written is sent by hyper's task, also after a `flush` or `close` that is done; if the peer resets
 /// the stream before, it is lost.
 ///
+/// A peer that is refused, for text say, sees the close code, but may take the end of our side for that of both:
+/// Chromium does not answer then, and [`CloseEvent::was_clean`](crate::CloseEvent) is `false`.
+///
 /// # Timeouts
 ///
 /// The stream is there when hyper has sent the response. Hyper's `header_read_timeout` covers a request over

@@ -52,15 +52,15 @@ impl WsMeta {
     /// the stream had closed itself: writes fail with
     /// [`NotConnected`](std::io::ErrorKind::NotConnected), and reads go on to end of file. A write
     /// does not fail before the close frame has left, unless the peer closes, breaks a rule or is gone
-    /// before. Do read on after that, up to end of file: dropping the stream while the peer is still sending can reset
-    /// the connection, and destroy the close frame before the peer sees it. If a close frame was asked
-    /// for, sent or received before, this only waits.
+    /// before. Do read on after that, up to end of file: dropping the stream while the peer is still
+    /// sending can reset the connection, and destroy the close frame before the peer sees it. If a
+    /// close frame was asked for, sent or received before, this only waits.
     ///
-    /// It waits until reading is at its end, or the stream is dropped (both halves, if it was split), and says
-    /// how the connection closed, whoever was first. So it waits for ever while nobody reads: if it is the same task that
-    /// does, join both. A peer that never answers keeps it waiting too, and so does a bounded observer
-    /// that is full, since it holds up reading. Put a timeout of your runtime around it, and then drop
-    /// the stream.
+    /// It waits until reading is at its end, or the stream is dropped (both halves, if it was split),
+    /// and says how the connection closed, whoever was first. So it waits for ever while nobody reads:
+    /// if it is the same task that does, join both. A peer that never answers keeps it waiting too, and
+    /// so does a bounded observer that is full, since it holds up reading. Put a timeout of your runtime
+    /// around it, and then drop the stream.
     ///
     /// # Errors
     ///
