@@ -149,6 +149,8 @@ async fn leave(
 impl Endpoint for TcpListener {
     type Transport = TokioAdapter<TcpStream>;
 
+    const END_MAY_SILENCE: bool = false;
+
     fn url(&self) -> String {
         format!("ws://{}/", self.local_addr().unwrap())
     }

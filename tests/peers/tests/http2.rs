@@ -19,7 +19,7 @@ use ws_stream_tungstenite::{CloseEvent, Upgraded, WsStream, WsUpgradeRejection};
 use crate::{
     chromium::text,
     endings::{CODES, broken, clean},
-    pages::{Endpoint, Flood, WATCH, close_with_codes, echo, ending, read_to_end},
+    pages::{Endpoint, Flood, WATCH, close, close_with_codes, echo, ending, read_to_end},
     server::{Arrival, HOSTS, NOISE, Server},
 };
 
@@ -57,6 +57,8 @@ struct Page<'a> {
 
 impl Endpoint for Page<'_> {
     type Transport = Upgraded;
+
+    const END_MAY_SILENCE: bool = true;
 
     fn url(&self) -> String {
         self.server.websocket()
@@ -173,11 +175,8 @@ async fn shut_down(
     let mut page = visit(client, server, OVER_HTTP2).await?;
     let url = page.url();
     let closing = async {
-        let mut stream = page.accept().await;
-        let meta = stream.meta();
-        let closing =
-            async { join!(meta.close(1001, "going away"), read_to_end(&mut stream)).0.unwrap() };
-        join!(page.server.shut_down(), closing).1
+        let stream = page.accept().await;
+        join!(page.server.shut_down(), close(stream, 1001, "going away")).1
     };
     let watching = client.execute_async(WATCH, vec![json!(url), json!({})]);
     let (seen, end) = join!(watching, closing);
@@ -311,10 +310,8 @@ async fn node_and_we_see_the_same_code_whoever_closes() {
         assert_eq!(seen(&script), format!("closed {code} {reason}").trim_end());
 
         let script = connect(&server, &json!({}), &[], &["flood"]);
-        let mut stream = accept(&mut server).await;
-        let meta = stream.meta();
-        let closing = async { join!(meta.close(code, reason), read_to_end(&mut stream)).0 };
-        assert_eq!(within(closing).await.unwrap(), clean(code, reason));
+        let end = within(close(accept(&mut server).await, code, reason)).await;
+        assert_eq!(end, clean(code, reason));
         assert_eq!(seen(&script), format!("closed {code} {reason}").trim_end());
     }
 }
